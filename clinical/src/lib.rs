@@ -1,0 +1,1 @@
+//! What is known: biomarkers, units, ranges, safety rules, signal physics.

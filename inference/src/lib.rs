@@ -1,0 +1,1 @@
+//! Run it: scheduler, router, monitors and the wire servers.

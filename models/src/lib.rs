@@ -1,0 +1,1 @@
+//! What a model is: tensors, signature, bundle, engines and the model families.

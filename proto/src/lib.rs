@@ -1,0 +1,1 @@
+//! The wire: protocol buffers and the generated types and services.

@@ -1,0 +1,1 @@
+//! Which version serves: the catalogue of bundles and their aliases.

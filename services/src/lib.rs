@@ -1,0 +1,1 @@
+//! Who calls: the platform services over a shared kernel.

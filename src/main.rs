@@ -1,0 +1,3 @@
+//! The `manpasik` binary.
+
+fn main() {}

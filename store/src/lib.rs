@@ -1,0 +1,1 @@
+//! How we keep things: SQL pools, pragmas, migrations.

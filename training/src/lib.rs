@@ -1,0 +1,1 @@
+//! Make it: data sets, trainers, evaluation, calibration, export to a bundle.
