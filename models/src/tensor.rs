@@ -1,0 +1,220 @@
+//! Tensors as they cross the wire: a datatype, a shape and little-endian row-major bytes.
+//!
+//! The bytes are shared ([`Bytes`]), so a tensor taken from a request is never copied until
+//! rows of several requests are put together in one batch.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::ModelError;
+
+/// Element types of the Open Inference Protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// One byte, 0 or 1.
+    Bool,
+    /// Unsigned 8-bit integer.
+    U8,
+    /// Unsigned 16-bit integer.
+    U16,
+    /// Unsigned 32-bit integer.
+    U32,
+    /// Unsigned 64-bit integer.
+    U64,
+    /// Signed 8-bit integer.
+    I8,
+    /// Signed 16-bit integer.
+    I16,
+    /// Signed 32-bit integer.
+    I32,
+    /// Signed 64-bit integer.
+    I64,
+    /// IEEE half precision.
+    F16,
+    /// Brain floating point.
+    Bf16,
+    /// IEEE single precision.
+    F32,
+    /// IEEE double precision.
+    F64,
+    /// Byte strings, each behind a little-endian 32-bit length.
+    Bytes,
+}
+
+impl DType {
+    /// Every datatype.
+    pub const ALL: [Self; 14] = [
+        Self::Bool,
+        Self::U8,
+        Self::U16,
+        Self::U32,
+        Self::U64,
+        Self::I8,
+        Self::I16,
+        Self::I32,
+        Self::I64,
+        Self::F16,
+        Self::Bf16,
+        Self::F32,
+        Self::F64,
+        Self::Bytes,
+    ];
+
+    /// Name in the Open Inference Protocol, for example `FP32`.
+    pub fn oip(self) -> &'static str {
+        match self {
+            Self::Bool => "BOOL",
+            Self::U8 => "UINT8",
+            Self::U16 => "UINT16",
+            Self::U32 => "UINT32",
+            Self::U64 => "UINT64",
+            Self::I8 => "INT8",
+            Self::I16 => "INT16",
+            Self::I32 => "INT32",
+            Self::I64 => "INT64",
+            Self::F16 => "FP16",
+            Self::Bf16 => "BF16",
+            Self::F32 => "FP32",
+            Self::F64 => "FP64",
+            Self::Bytes => "BYTES",
+        }
+    }
+
+    /// The datatype of that name.
+    pub fn from_oip(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dtype| dtype.oip() == name)
+    }
+
+    /// Bytes of one element; `None` for byte strings, whose elements differ in length.
+    pub fn size(self) -> Option<usize> {
+        match self {
+            Self::Bool | Self::U8 | Self::I8 => Some(1),
+            Self::U16 | Self::I16 | Self::F16 | Self::Bf16 => Some(2),
+            Self::U32 | Self::I32 | Self::F32 => Some(4),
+            Self::U64 | Self::I64 | Self::F64 => Some(8),
+            Self::Bytes => None,
+        }
+    }
+}
+
+/// A datatype, a shape and the elements.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    dtype: DType,
+    shape: Vec<usize>,
+    data: Bytes,
+}
+
+impl Tensor {
+    /// A tensor over `data`; fails when the bytes are not exactly what the shape says.
+    pub fn new(dtype: DType, shape: Vec<usize>, data: Bytes) -> Result<Self, ModelError> {
+        let count = element_count(&shape)?;
+        match dtype.size() {
+            Some(size) => check_length(count, size, data.len())?,
+            None => check_strings(count, &data)?,
+        }
+        Ok(Self { dtype, shape, data })
+    }
+
+    /// A single-precision tensor; fails when `values` does not fill `shape`.
+    pub fn from_f32(shape: Vec<usize>, values: &[f32]) -> Result<Self, ModelError> {
+        Self::new(DType::F32, shape, Bytes::copy_from_slice(bytemuck::cast_slice(values)))
+    }
+
+    /// Datatype of the elements.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Size of each dimension.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Size of the first dimension; 0 for a scalar.
+    pub fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(0)
+    }
+
+    /// Little-endian row-major elements.
+    pub fn data(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// Elements as single precision, borrowed when the bytes are aligned.
+    pub fn as_f32(&self) -> Result<Cow<'_, [f32]>, ModelError> {
+        if self.dtype != DType::F32 {
+            return Err(ModelError::input("datatype", format!("expected FP32, got {}", self.dtype.oip())));
+        }
+        Ok(match bytemuck::try_cast_slice(&self.data) {
+            Ok(values) => Cow::Borrowed(values),
+            Err(_) => Cow::Owned(bytemuck::pod_collect_to_vec(&self.data)),
+        })
+    }
+
+    /// Rows `start..start + rows` without copying; only for datatypes of fixed size.
+    pub fn slice_rows(&self, start: usize, rows: usize) -> Result<Self, ModelError> {
+        let total = self.rows();
+        let (Some(_), Some(end)) = (self.dtype.size(), start.checked_add(rows).filter(|end| *end <= total))
+        else {
+            return Err(ModelError::input(
+                "rows",
+                format!("cannot take {rows} rows from {start} of {total}"),
+            ));
+        };
+        let row_bytes = if total == 0 { 0 } else { self.data.len() / total };
+        let mut shape = self.shape.clone();
+        shape[0] = rows;
+        Ok(Self { dtype: self.dtype, shape, data: self.data.slice(start * row_bytes..end * row_bytes) })
+    }
+
+    /// Rows of `parts` one after another; all must agree in datatype and row shape.
+    pub fn concat_rows(parts: &[&Self]) -> Result<Self, ModelError> {
+        let first = parts.first().ok_or_else(|| ModelError::input("batch", "has no part"))?;
+        if let [only] = parts {
+            return Ok((*only).clone());
+        }
+        let alike = |part: &&Self| part.dtype == first.dtype && part.shape.get(1..) == first.shape.get(1..);
+        if first.shape.is_empty() || !parts.iter().all(alike) {
+            return Err(ModelError::input("batch", "parts differ in datatype or row shape"));
+        }
+        let mut data = Vec::with_capacity(parts.iter().map(|part| part.data.len()).sum());
+        for part in parts {
+            data.extend_from_slice(&part.data);
+        }
+        let mut shape = first.shape.clone();
+        shape[0] = parts.iter().map(|part| part.rows()).sum();
+        Ok(Self { dtype: first.dtype, shape, data: data.into() })
+    }
+}
+
+fn element_count(shape: &[usize]) -> Result<usize, ModelError> {
+    shape
+        .iter()
+        .try_fold(1usize, |count, dim| count.checked_mul(*dim))
+        .ok_or_else(|| ModelError::input("shape", format!("{shape:?} has too many elements")))
+}
+
+fn check_length(count: usize, size: usize, got: usize) -> Result<(), ModelError> {
+    match count.checked_mul(size) {
+        Some(want) if want == got => Ok(()),
+        Some(want) => Err(ModelError::input("data", format!("shape needs {want} bytes, got {got}"))),
+        None => Err(ModelError::input("shape", "has too many elements")),
+    }
+}
+
+fn check_strings(count: usize, mut data: &[u8]) -> Result<(), ModelError> {
+    for index in 0..count {
+        let rest = data
+            .split_first_chunk::<4>()
+            .and_then(|(length, rest)| rest.get(u32::from_le_bytes(*length) as usize..));
+        match rest {
+            Some(rest) => data = rest,
+            None => {
+                return Err(ModelError::input("data", format!("ends inside byte string {index} of {count}")));
+            }
+        }
+    }
+    if data.is_empty() { Ok(()) } else { Err(ModelError::input("data", "has bytes after the last string")) }
+}
