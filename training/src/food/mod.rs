@@ -1,0 +1,1 @@
+//! The food model's parts: network conversion and the nutrition table.

@@ -1,0 +1,3 @@
+//! Integration tests of `training`.
+
+mod real_data;
