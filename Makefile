@@ -1,0 +1,45 @@
+# The one entry point: a person, a script and continuous integration all come through here.
+# The work itself is in scripts/, one small program per step, so that each can be run alone.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Flags given in the environment would rebuild every crate: .cargo/config.toml is the only place for them.
+unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS
+
+ONCE ?=
+CASES ?= 1000000
+export ONCE
+
+.PHONY: run test check build setup bench fuzz clean help
+
+run: ## Set up, build, show every model answering real input, keep serving (ONCE=1: stop after the answers)
+	@scripts/run
+
+test: ## Everything that must hold before a change lands: check, all tests, real clients, the demonstration
+	@scripts/test
+
+check: ## The quick half of `test`: format, lints, dependency policy
+	@scripts/check
+
+build: setup ## Build the binary with the one profile: target/release/manpasik
+	@scripts/build
+
+setup: ## Install what is missing (tools, ONNX Runtime) and say what and why
+	@scripts/setup
+
+bench: build ## Measure the server against a bare echo on this machine (docs/benchmarks.md)
+	@target/release/manpasik bench serve
+
+fuzz: setup ## Throw CASES (default 1,000,000) broken inputs at every decoder that faces the network
+	@PROPTEST_CASES=$(CASES) cargo test --release --workspace --lib --bins --tests -- fuzz
+
+clean: ## Remove what was built here (the data folder of the user is kept)
+	@cargo clean
+	@rm -rf .venv
+
+help: ## This list
+	@printf 'usage: make TARGET\n\n'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
