@@ -152,6 +152,26 @@ fn machine_path(line: &str) -> Option<&'static str> {
     })
 }
 
+fn cargo_tree(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--prefix", "none", "--format", "{p} [{f}]"])
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("crate names are UTF-8")
+}
+
+/// Each package of a tree with its feature sets: one for the host, one for the target, often the same.
+fn features(tree: &str) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (package, features) in tree.lines().filter_map(|line| line.split_once(" [")) {
+        found.entry(package).or_default().insert(features.trim_end_matches(" (*)"));
+    }
+    found
+}
+
 fn assert_none(faults: &[String], rule: &str) {
     assert!(faults.is_empty(), "{rule}\n  {}", faults.join("\n  "));
 }
@@ -237,20 +257,25 @@ fn forbidden_crates_are_not_even_below() {
     let members = members();
     let mut faults = Vec::new();
     for (member, forbidden) in NEVER_BELOW.iter().filter(|(name, _)| members.iter().any(|m| m == name)) {
-        let output = Command::new(env!("CARGO"))
-            .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none"])
-            .args(["--package", member, "--format", "{p}"])
-            .current_dir(root())
-            .output()
-            .expect("cargo runs");
-        assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
-        let tree = String::from_utf8(output.stdout).expect("crate names are UTF-8");
+        let tree = cargo_tree(&["--package", member, "--edges", "normal"]);
         let below: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
         for name in forbidden.iter().filter(|name| below.contains(**name)) {
             faults.push(format!("{member} reaches {name}: see cargo tree -p {member} -e normal -i {name}"));
         }
     }
     assert_none(&faults, "these crates must not be compiled into these members");
+}
+
+#[test]
+fn run_and_test_compile_the_same_dependencies() {
+    let run = cargo_tree(&["--workspace", "--edges", "normal,build"]);
+    let test = cargo_tree(&["--workspace", "--edges", "normal,build,dev"]);
+    let (run, test) = (features(&run), features(&test));
+    let differs = run.iter().filter(|(package, features)| test.get(*package) != Some(*features));
+    let faults: Vec<String> = differs
+        .map(|(package, features)| format!("{package}: {features:?} against {:?}", test.get(package)))
+        .collect();
+    assert_none(&faults, "a dev-dependency changes these features, so all above them is compiled twice");
 }
 
 #[test]
