@@ -1,0 +1,161 @@
+//! The one way to a database: opened with the settings below, every call under a deadline, writes in transactions.
+//!
+//! SQLite settings, and why:
+//! - write-ahead log: readers never wait for the writer;
+//! - `synchronous = FULL`: a commit is on disk before it is answered. What we keep are health records that a person
+//!   was told are stored; `NORMAL` would be faster and could lose the last of them with the power;
+//! - foreign keys on: SQLite leaves them off unless told;
+//! - transactions begin `IMMEDIATE`: a transaction that reads first and writes later would otherwise fail at once
+//!   when another writer came between, instead of waiting its turn.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ConnectOptions, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
+};
+use sea_orm_migration::MigratorTrait;
+
+use crate::error::{StoreError, translate};
+use crate::url::Url;
+
+/// An open transaction; dropped without commit it is rolled back.
+pub type Transaction = DatabaseTransaction;
+
+/// A boxed step of a transaction that borrows it.
+type Step<'t, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 't>>;
+
+/// Bounds of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections; a database in memory always has one.
+    pub connections_max: u32,
+    /// Longest wait for another writer.
+    pub busy_ms_max: u64,
+    /// Longest wait for one call, waiting for a connection included.
+    pub call_ms_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections_max: 4, busy_ms_max: 2_000, call_ms_max: 3_000 }
+    }
+}
+
+/// A database, cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Database {
+    connection: DatabaseConnection,
+    limits: Limits,
+}
+
+impl Database {
+    /// Opens the database at `url`, creating a file and its folder when absent, and brings its schema up to date
+    /// with the migrations of `M`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the place cannot be opened or a migration fails.
+    pub async fn open<M: MigratorTrait>(url: &Url, limits: Limits) -> Result<Self, StoreError> {
+        let connection = sea_orm::Database::connect(options(url, limits)?).await.map_err(translate)?;
+        M::up(&connection, None).await.map_err(translate)?;
+        Ok(Self { connection, limits })
+    }
+
+    /// Runs reads or a single write under the deadline.
+    ///
+    /// # Errors
+    /// What `call` answers, translated, or [`StoreError::Deadline`].
+    pub async fn call<'d, T, F>(
+        &'d self,
+        call: impl FnOnce(&'d DatabaseConnection) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, DbErr>> + Send + 'd,
+    {
+        self.deadline(async { call(&self.connection).await.map_err(translate) }).await
+    }
+
+    /// Runs `steps` in one transaction: committed when they succeed, rolled back when they fail or the deadline
+    /// passes.
+    ///
+    /// # Errors
+    /// What `steps` answers, or [`StoreError`] of the transaction itself.
+    pub async fn transaction<T, E>(
+        &self,
+        steps: impl for<'t> FnOnce(&'t Transaction) -> Step<'t, T, E> + Send,
+    ) -> Result<T, E>
+    where
+        T: Send,
+        E: From<StoreError> + Send,
+    {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        self.deadline(async {
+            let open = self.connection.begin_with_options(options).await.map_err(translate)?;
+            let answer = steps(&open).await?;
+            open.commit().await.map_err(translate)?;
+            Ok(answer)
+        })
+        .await
+    }
+
+    /// Closes every connection; the log is merged into the file.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the driver.
+    pub async fn close(self) -> Result<(), StoreError> {
+        self.connection.close().await.map_err(translate)
+    }
+
+    async fn deadline<T, E: From<StoreError>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let deadline_ms = self.limits.call_ms_max;
+        match tokio::time::timeout(Duration::from_millis(deadline_ms), work).await {
+            Ok(answer) => answer,
+            Err(_) => Err(StoreError::Deadline { deadline_ms }.into()),
+        }
+    }
+}
+
+fn options(url: &Url, limits: Limits) -> Result<ConnectOptions, StoreError> {
+    // A file's path is set below rather than written into the URL, where it would need escaping.
+    let mut options = ConnectOptions::new("sqlite::memory:");
+    options.acquire_timeout(Duration::from_millis(limits.call_ms_max)).sqlx_logging(false);
+    match url {
+        Url::SqliteFile(path) => {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).map_err(|error| {
+                    let reason = format!("cannot create folder {}: {error}", folder.display());
+                    StoreError::Database(DbErr::Custom(reason))
+                })?;
+            }
+            let path = path.clone();
+            options.max_connections(limits.connections_max).map_sqlx_sqlite_opts(move |sqlite| {
+                settings(sqlite.filename(&path).create_if_missing(true), limits)
+                    .in_memory(false)
+                    .shared_cache(false)
+            });
+        }
+        // A second connection, or a new one after an idle time, would see another, empty database.
+        Url::SqliteMemory => {
+            options.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
+            options.map_sqlx_sqlite_opts(move |sqlite| settings(sqlite, limits));
+        }
+    }
+    Ok(options)
+}
+
+fn settings(sqlite: SqliteConnectOptions, limits: Limits) -> SqliteConnectOptions {
+    sqlite
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_millis(limits.busy_ms_max))
+        .foreign_keys(true)
+}
