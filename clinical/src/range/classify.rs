@@ -1,5 +1,5 @@
 //! Places a value: by the bands of a guideline where there is one, else by distance from the reference range, and
-//! beyond a critical limit always as critical.
+//! beyond a critical limit always as critical, even where no other rule is known.
 
 use super::{
     Class, DecisionLimit, Interpretation, ReferenceRange, RiskLevel, Side, critical_limits, decision_limits,
@@ -37,10 +37,10 @@ pub fn classify(biomarker: Biomarker, value: f64, person: &Person) -> Option<Ban
     }
     let range = reference_range(biomarker, person);
     let banded = match applicable(biomarker, person) {
-        Some(limit) => by_limit(limit, value, range)?,
-        None => by_range(value, range)?,
+        Some(limit) => by_limit(limit, value, range),
+        None => by_range(value, range),
     };
-    Some(raise_critical(biomarker, value, banded))
+    critical(biomarker, value, range).or(banded)
 }
 
 /// The decision limit for the person, a row for their sex first.
@@ -54,7 +54,7 @@ fn by_limit(limit: &DecisionLimit, value: f64, range: Option<ReferenceRange>) ->
         class: band.class,
         risk: band.risk,
         band: band.name,
-        interpretation: interpret(band.side, band.risk),
+        interpretation: interpret(band.side),
         range,
         source: limit.source,
     })
@@ -72,37 +72,29 @@ fn by_range(value: f64, range: Option<ReferenceRange>) -> Option<Banded> {
         Side::Below | Side::Above if share <= BORDERLINE_SHARE => (Class::Borderline, RiskLevel::Moderate),
         Side::Below | Side::Above => (Class::Abnormal, RiskLevel::High),
     };
-    Some(Banded { class, risk, band, interpretation: interpret(side, risk), range, source: known.source })
+    Some(Banded { class, risk, band, interpretation: interpret(side), range, source: known.source })
 }
 
-/// Critical limits hold whatever the bands say.
-fn raise_critical(biomarker: Biomarker, value: f64, banded: Banded) -> Banded {
-    let (low, high) = critical_limits(biomarker);
-    let critical = |band, interpretation| Banded {
-        class: Class::Abnormal,
-        risk: RiskLevel::Critical,
-        band,
-        interpretation,
-        ..banded
-    };
-    if banded.risk == RiskLevel::Critical {
-        banded
-    } else if low.is_some_and(|low| value < low) {
-        critical("critically low", Interpretation::CriticalLow)
-    } else if high.is_some_and(|high| value >= high) {
-        critical("critically high", Interpretation::CriticalHigh)
+/// Critical limits hold whatever the bands say, and also for a person of whom no band speaks.
+fn critical(biomarker: Biomarker, value: f64, range: Option<ReferenceRange>) -> Option<Banded> {
+    let limit = critical_limits(biomarker)?;
+    let (band, interpretation) = if limit.low.is_some_and(|low| value < low) {
+        ("critically low", Interpretation::CriticalLow)
+    } else if limit.high.is_some_and(|high| value >= high) {
+        ("critically high", Interpretation::CriticalHigh)
     } else {
-        banded
-    }
+        return None;
+    };
+    let (class, risk, source) = (Class::Abnormal, RiskLevel::Critical, limit.source);
+    Some(Banded { class, risk, band, interpretation, range, source })
 }
 
-const fn interpret(side: Side, risk: RiskLevel) -> Interpretation {
-    match (side, risk) {
-        (Side::Within, _) => Interpretation::Normal,
-        (Side::Below, RiskLevel::Critical) => Interpretation::CriticalLow,
-        (Side::Above, RiskLevel::Critical) => Interpretation::CriticalHigh,
-        (Side::Below, RiskLevel::Low | RiskLevel::Moderate | RiskLevel::High) => Interpretation::Low,
-        (Side::Above, RiskLevel::Low | RiskLevel::Moderate | RiskLevel::High) => Interpretation::High,
+/// The direction; only [`critical`] makes it a critical one.
+const fn interpret(side: Side) -> Interpretation {
+    match side {
+        Side::Below => Interpretation::Low,
+        Side::Within => Interpretation::Normal,
+        Side::Above => Interpretation::High,
     }
 }
 

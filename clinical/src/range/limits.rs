@@ -1,10 +1,10 @@
-//! Decision limits: the bands of named guidelines, and the critical limits beyond which one acts at once.
+//! Decision limits: the bands of named guidelines. What is critical stands apart, in [`super::critical_limits`].
 //!
 //! Bands lie side by side from the lowest value to the highest; each ends just below its `below`. Where a guideline
 //! says "over 180" the band begins at 180: a millimetre early is the safe side.
 
 use super::Class::{Abnormal, Borderline, Normal};
-use super::RiskLevel::{Critical, High, Low, Moderate};
+use super::RiskLevel::{High, Low, Moderate};
 use super::{Class, Cohort, RiskLevel};
 use crate::biomarker::Biomarker;
 
@@ -55,48 +55,6 @@ pub fn decision_limits(biomarker: Biomarker) -> &'static [DecisionLimit] {
     &LIMITS[first..first + count]
 }
 
-/// Values at or beyond which one acts at once, whatever a model says: (low, high), canonical unit. The low side is
-/// inclusive only of what lies below it, so a CRP of 0 is never critical.
-#[must_use]
-pub const fn critical_limits(biomarker: Biomarker) -> (Option<f64>, Option<f64>) {
-    use Biomarker as B;
-    match biomarker {
-        B::Glucose | B::FastingGlucose => (Some(40.0), Some(400.0)),
-        B::HbA1c => (Some(2.0), Some(15.0)),
-        B::UricAcid => (Some(1.0), Some(15.0)),
-        B::Creatinine => (Some(0.1), Some(10.0)),
-        B::VitaminD => (Some(5.0), Some(150.0)),
-        B::Tsh => (Some(0.01), Some(100.0)),
-        B::Cortisol => (Some(1.0), Some(60.0)),
-        B::Crp => (None, Some(200.0)),
-        B::Triglyceride => (None, Some(1000.0)),
-        B::SystolicBp => (Some(70.0), Some(180.0)),
-        B::DiastolicBp => (Some(40.0), Some(120.0)),
-        B::Hemoglobin => (Some(7.0), Some(20.0)),
-        B::HeartRate => (Some(40.0), Some(131.0)),
-        B::Platelets => (Some(20.0), Some(1000.0)),
-        B::Ast | B::Alt => (None, Some(1000.0)),
-        B::TotalCholesterol
-        | B::Hdl
-        | B::Ldl
-        | B::VitaminB12
-        | B::Ferritin
-        | B::Testosterone
-        | B::Estradiol
-        | B::Insulin
-        | B::Bmi
-        | B::Waist
-        | B::T3
-        | B::TotalT4
-        | B::T4Uptake
-        | B::FreeT4Index
-        | B::Tbg
-        | B::Fib4
-        | B::KappaFlc
-        | B::LambdaFlc => (None, None),
-    }
-}
-
 const fn under(below: f64, class: Class, risk: RiskLevel, name: &'static str) -> Band {
     Band { below, side: Side::Below, class, risk, name }
 }
@@ -131,18 +89,13 @@ static LIMITS: &[DecisionLimit] = {
         limit(B::TotalCholesterol, C::ADULTS, "NCEP ATP III 2001", TOTAL_CHOLESTEROL),
         limit(B::Hdl, C::ADULTS, "NCEP ATP III 2001", HDL),
         limit(B::Ldl, C::ADULTS, "NCEP ATP III 2001", LDL),
-        limit(
-            B::Triglyceride,
-            C::ADULTS,
-            "NCEP ATP III 2001; Endocrine Society 2012 for severe",
-            TRIGLYCERIDE,
-        ),
-        limit(B::HbA1c, C::ANYONE, "ADA Standards of Care 2024", HBA1C),
+        limit(B::Triglyceride, C::ADULTS, "NCEP ATP III 2001", TRIGLYCERIDE),
+        limit(B::HbA1c, C::ANYONE, "ADA Standards of Care 2024; low side from the cartridge registry", HBA1C),
         limit(B::VitaminD, C::ANYONE, "Endocrine Society 2011", VITAMIN_D),
         limit(B::Tsh, C::ADULTS, "AACE/ATA 2012 hypothyroidism; ATA 2016 hyperthyroidism", TSH),
         limit(B::Crp, C::ANYONE, "AHA/CDC 2003 (hs-CRP)", CRP),
-        limit(B::SystolicBp, C::ADULTS, "ACC/AHA 2017", SYSTOLIC),
-        limit(B::DiastolicBp, C::ADULTS, "ACC/AHA 2017", DIASTOLIC),
+        limit(B::SystolicBp, C::ADULTS, "ACC/AHA 2017; low side NHLBI hypotension", SYSTOLIC),
+        limit(B::DiastolicBp, C::ADULTS, "ACC/AHA 2017; low side NHLBI hypotension", DIASTOLIC),
         limit(B::Bmi, C::ADULTS, "WHO 2000 obesity", BMI),
         limit(B::Hemoglobin, C::MEN, "WHO 2011 anaemia", HEMOGLOBIN_MEN),
         limit(B::Hemoglobin, C::WOMEN, "WHO 2011 anaemia", HEMOGLOBIN_WOMEN),
@@ -155,23 +108,19 @@ static LIMITS: &[DecisionLimit] = {
 };
 
 const GLUCOSE: &[Band] = &[
-    under(40.0, Abnormal, Critical, "severe hypoglycaemia"),
     under(54.0, Abnormal, High, "hypoglycaemia level 2"),
     under(70.0, Abnormal, Moderate, "hypoglycaemia level 1"),
     normal(100.0, "normal"),
     over(126.0, Borderline, Moderate, "above fasting normal: repeat fasting"),
     over(200.0, Abnormal, Moderate, "diabetes range if fasting: repeat fasting"),
-    over(400.0, Abnormal, High, "diabetes range at any time"),
-    over(REST, Abnormal, Critical, "severe hyperglycaemia"),
+    over(REST, Abnormal, High, "diabetes range at any time"),
 ];
 const FASTING_GLUCOSE: &[Band] = &[
-    under(40.0, Abnormal, Critical, "severe hypoglycaemia"),
     under(54.0, Abnormal, High, "hypoglycaemia level 2"),
     under(70.0, Abnormal, Moderate, "hypoglycaemia level 1"),
     normal(100.0, "normal"),
     over(126.0, Borderline, Moderate, "impaired fasting glucose"),
-    over(400.0, Abnormal, High, "diabetes range"),
-    over(REST, Abnormal, Critical, "severe hyperglycaemia"),
+    over(REST, Abnormal, High, "diabetes range"),
 ];
 const TOTAL_CHOLESTEROL: &[Band] = &[
     normal(200.0, "desirable"),
@@ -191,56 +140,44 @@ const TRIGLYCERIDE: &[Band] = &[
     normal(150.0, "normal"),
     over(200.0, Borderline, Moderate, "borderline high"),
     over(500.0, Abnormal, High, "high"),
-    over(1000.0, Abnormal, High, "very high"),
-    over(REST, Abnormal, Critical, "severe, pancreatitis risk"),
+    over(REST, Abnormal, High, "very high"),
 ];
 const HBA1C: &[Band] = &[
-    under(2.0, Abnormal, Critical, "critically low"),
     under(4.0, Borderline, Moderate, "low: consider short red cell life"),
     normal(5.7, "normal"),
     over(6.5, Borderline, Moderate, "prediabetes"),
-    over(15.0, Abnormal, High, "diabetes range"),
-    over(REST, Abnormal, Critical, "critically high"),
+    over(REST, Abnormal, High, "diabetes range"),
 ];
 const VITAMIN_D: &[Band] = &[
-    under(5.0, Abnormal, Critical, "severe deficiency"),
     under(20.0, Abnormal, High, "deficiency"),
     under(30.0, Borderline, Moderate, "insufficiency"),
     normal(100.001, "sufficient"),
-    over(150.0, Borderline, Moderate, "high"),
-    over(REST, Abnormal, Critical, "possible toxicity"),
+    over(REST, Borderline, Moderate, "high"),
 ];
 const TSH: &[Band] = &[
-    under(0.01, Abnormal, Critical, "undetectable"),
     under(0.1, Abnormal, High, "suppressed"),
     under(0.4, Borderline, Moderate, "low"),
     normal(4.001, "normal"),
     over(10.0, Borderline, Moderate, "mildly raised"),
-    over(100.0, Abnormal, High, "raised"),
-    over(REST, Abnormal, Critical, "critically raised"),
+    over(REST, Abnormal, High, "raised"),
 ];
 const CRP: &[Band] = &[
     normal(3.001, "low to average cardiovascular risk"),
     over(10.0, Borderline, Moderate, "raised cardiovascular risk"),
-    over(200.0, Abnormal, High, "acute inflammation"),
-    over(REST, Abnormal, Critical, "severe inflammation"),
+    over(REST, Abnormal, High, "acute inflammation"),
 ];
 const SYSTOLIC: &[Band] = &[
-    under(70.0, Abnormal, Critical, "critically low"),
     under(90.0, Abnormal, High, "hypotension"),
     normal(120.0, "normal"),
     over(130.0, Borderline, Moderate, "elevated"),
     over(140.0, Abnormal, Moderate, "hypertension stage 1"),
-    over(180.0, Abnormal, High, "hypertension stage 2"),
-    over(REST, Abnormal, Critical, "hypertensive crisis"),
+    over(REST, Abnormal, High, "hypertension stage 2"),
 ];
 const DIASTOLIC: &[Band] = &[
-    under(40.0, Abnormal, Critical, "critically low"),
     under(60.0, Borderline, Moderate, "low"),
     normal(80.0, "normal"),
     over(90.0, Abnormal, Moderate, "hypertension stage 1"),
-    over(120.0, Abnormal, High, "hypertension stage 2"),
-    over(REST, Abnormal, Critical, "hypertensive crisis"),
+    over(REST, Abnormal, High, "hypertension stage 2"),
 ];
 const BMI: &[Band] = &[
     under(16.0, Abnormal, High, "severe thinness"),
@@ -252,24 +189,20 @@ const BMI: &[Band] = &[
     over(REST, Abnormal, High, "obesity class II or III"),
 ];
 const HEMOGLOBIN_MEN: &[Band] = &[
-    under(7.0, Abnormal, Critical, "critically low"),
     under(8.0, Abnormal, High, "severe anaemia"),
     under(11.0, Abnormal, High, "moderate anaemia"),
     under(13.0, Abnormal, Moderate, "mild anaemia"),
     under(14.0, Borderline, Low, "low normal"),
     normal(18.001, "normal"),
-    over(20.0, Abnormal, Moderate, "high"),
-    over(REST, Abnormal, Critical, "critically high"),
+    over(REST, Abnormal, Moderate, "high"),
 ];
 const HEMOGLOBIN_WOMEN: &[Band] = &[
-    under(7.0, Abnormal, Critical, "critically low"),
     under(8.0, Abnormal, High, "severe anaemia"),
     under(11.0, Abnormal, High, "moderate anaemia"),
     under(12.0, Abnormal, Moderate, "mild anaemia"),
     normal(16.001, "normal"),
     over(18.0, Borderline, Moderate, "above normal"),
-    over(20.0, Abnormal, Moderate, "high"),
-    over(REST, Abnormal, Critical, "critically high"),
+    over(REST, Abnormal, Moderate, "high"),
 ];
 const WAIST_MEN: &[Band] = &[
     normal(94.0, "normal"),
@@ -282,13 +215,11 @@ const WAIST_WOMEN: &[Band] = &[
     over(REST, Abnormal, High, "substantially increased"),
 ];
 const HEART_RATE: &[Band] = &[
-    under(40.0, Abnormal, Critical, "critically slow"),
     under(51.0, Abnormal, Moderate, "slow"),
     under(60.0, Borderline, Low, "slightly slow"),
     normal(100.001, "normal"),
     over(111.0, Borderline, Moderate, "slightly fast"),
-    over(131.0, Abnormal, High, "fast"),
-    over(REST, Abnormal, Critical, "critically fast"),
+    over(REST, Abnormal, High, "fast"),
 ];
 const FIB4: &[Band] = &[
     normal(1.3, "low risk of advanced fibrosis"),
@@ -322,19 +253,5 @@ mod tests {
     fn rows_of_one_biomarker_stand_together() {
         let found: usize = Biomarker::ALL.iter().map(|&b| decision_limits(b).len()).sum();
         assert_eq!(found, LIMITS.len());
-    }
-
-    #[test]
-    fn bands_agree_with_the_critical_limits() {
-        for limit in LIMITS {
-            let (low, high) = critical_limits(limit.biomarker);
-            for band in limit.bands.iter().filter(|band| band.risk == Critical) {
-                match band.side {
-                    Side::Below => assert_eq!(Some(band.below), low, "{}", limit.biomarker),
-                    Side::Above => assert!(high.is_some(), "{}", limit.biomarker),
-                    Side::Within => panic!("a normal band cannot be critical"),
-                }
-            }
-        }
     }
 }

@@ -2,11 +2,13 @@
 //! places a value in them. Both sides count: a low glucose is as little normal as a high one.
 
 mod classify;
+mod critical;
 mod limits;
 mod reference;
 
 pub use classify::{Banded, classify};
-pub use limits::{Band, DecisionLimit, Side, critical_limits, decision_limits};
+pub use critical::{CriticalLimit, critical_limits};
+pub use limits::{Band, DecisionLimit, Side, decision_limits};
 pub use reference::{ReferenceRange, reference_range};
 
 use crate::person::{Person, Sex};
@@ -53,6 +55,9 @@ pub enum Interpretation {
 }
 
 impl Class {
+    /// Every class, mildest first; models number their outputs in this order.
+    pub const ALL: [Self; 3] = [Self::Normal, Self::Borderline, Self::Abnormal];
+
     /// Stable identifier.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -65,6 +70,9 @@ impl Class {
 }
 
 impl RiskLevel {
+    /// Every level, lowest first.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Moderate, Self::High, Self::Critical];
+
     /// Stable identifier.
     #[must_use]
     pub const fn code(self) -> &'static str {

@@ -119,7 +119,7 @@ units! {
     Inch, "[in_i]", Length, 0.0254, ["in", "inch"], "International inch.";
     PerMinute, "/min", Alone, 1.0, ["bpm", "{beats}/min", "1/min"], "Per minute.";
     Year, "a", Alone, 1.0, ["year", "years", "yr"], "Year (UCUM annum).";
-    One, "1", Ratio, 1.0, ["", "{ratio}", "{index}", "{score}"], "Plain number.";
+    One, "1", Ratio, 1.0, ["{ratio}", "{index}", "{score}"], "Plain number.";
     Ohm, "Ohm", Alone, 1.0, ["ohm", "Ω"], "Ohm.";
     MilliVolt, "mV", Alone, 1.0, [], "Millivolt.";
     Celsius, "Cel", Alone, 1.0, ["°C", "degC"], "Degree Celsius.";
@@ -177,5 +177,6 @@ mod tests {
         let error = Unit::from_ucum(&"x".repeat(500)).expect_err("no such unit");
         assert!(error.to_string().len() < 200, "{error}");
         assert!(Unit::from_ucum("MG/DL").is_err(), "UCUM is case sensitive");
+        assert!(Unit::from_ucum("").is_err(), "a missing unit is not a plain number");
     }
 }
