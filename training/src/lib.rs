@@ -2,5 +2,6 @@
 
 pub mod data;
 mod error;
+pub mod food;
 
 pub use error::TrainingError;

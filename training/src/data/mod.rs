@@ -28,3 +28,4 @@ pub use dataset::{Dataset, Dropped, Provenance, Record, Sex};
 pub use fetch::{Limits, Store};
 pub use lock::{Ecosystem, Lock, Source};
 pub use split::{Fractions, Split};
+pub(crate) use table::Table;

@@ -1,3 +1,4 @@
 //! Integration tests of `training`.
 
+mod food;
 mod real_data;

@@ -7,7 +7,7 @@ use training::data::mortality::{flchain, nafld, nhefs};
 use training::data::{Fractions, Store, cgm, nhanes, thyroid};
 
 /// The store, if it already has every source of `ids`.
-fn store_with(ids: &[&str]) -> Option<Store> {
+pub(crate) fn store_with(ids: &[&str]) -> Option<Store> {
     let dir = std::env::var_os("MANPASIK_DATA_DIR")?;
     let store = Store::open(Path::new(&dir)).expect("the data folder opens");
     ids.iter().all(|id| store.has(id).expect("a pinned id")).then_some(store)
