@@ -4,7 +4,7 @@
 //! a named source or a formula with a test, so that every other crate can rely on one meaning of "glucose 110 mg/dL".
 //! Values are in the canonical unit of their [`Biomarker`] unless a [`Unit`] stands beside them.
 //!
-//! Medical knowledge: [`unit`], [`biomarker`], [`finding`], [`person`], [`panel`], [`range`], [`safety`].
+//! Medical knowledge: [`mod@unit`], [`biomarker`], [`finding`], [`person`], [`panel`], [`range`], [`safety`].
 //! The instrument: [`cartridge`], [`layout`], [`correction`], [`gate`], [`fingerprint`], and the [`simulator`], whose
 //! output is always labelled synthetic.
 

@@ -63,7 +63,7 @@ pub enum Biomarker {
     T3,
     /// Total thyroxine.
     TotalT4,
-    /// Thyroid hormone uptake, ratio to normal.
+    /// Thyroid hormone uptake as a binding-capacity ratio to normal, the divisor of the free thyroxine index.
     T4Uptake,
     /// Free thyroxine index: total thyroxine divided by uptake.
     FreeT4Index,

@@ -2,7 +2,7 @@
 //! instrument. Everything it makes is labelled [`SYNTHETIC`] and stays so; no number in it was measured.
 //!
 //! A cartridge is drawn with a manufacturing spread and a matrix effect, both shared by a detection and a blank
-//! reference cell ([`device`]); each electrode is a Randles circuit ([`circuit`]) whose charge-transfer resistance
+//! reference cell; each electrode is a Randles circuit ([`circuit`]) whose charge-transfer resistance
 //! rises with the analyte ([`chemistry`]); temperature, drift and noise come on top; [`Fault`]s can be injected.
 //! One seed gives one and the same output.
 
