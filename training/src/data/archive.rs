@@ -116,7 +116,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::io::Write;
 
     use flate2::{Compression, write::GzEncoder};
@@ -124,8 +124,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A wheel-like zip with one member.
-    pub(in super::super) fn zip_with(path: &Path, member: &str, content: &[u8]) {
+    fn zip_with(path: &Path, member: &str, content: &[u8]) {
         let mut zip = zip::ZipWriter::new(File::create(path).expect("create"));
         zip.start_file(member, SimpleFileOptions::default()).expect("start");
         zip.write_all(content).expect("write");

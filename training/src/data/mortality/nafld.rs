@@ -240,6 +240,7 @@ fn rows_of(people: &Frame, labs: &Labs, history: &HashMap<i64, u16>) -> Result<V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::pickle::frame::Column;
 
     #[test]
     fn only_the_past_counts_and_only_five_years_of_it() {
@@ -258,22 +259,67 @@ mod tests {
         assert_eq!(values, [(-1, 50.0), (5, 62.0)]);
     }
 
+    fn text(values: &[&str]) -> Column {
+        Column::Text(values.iter().map(|v| Some((*v).to_owned())).collect())
+    }
+
+    fn people() -> Frame {
+        let ints = |values: [i64; 2]| Column::Int(values.to_vec());
+        let floats = |values: [f64; 2]| Column::Float(values.to_vec());
+        Frame::of(vec![
+            ("id", ints([1, 2])),
+            ("age", ints([50, 61])),
+            ("male", ints([1, 0])),
+            ("bmi", floats([27.5, f64::NAN])),
+            ("height", floats([180.0, f64::NAN])),
+            ("weight", floats([89.0, f64::NAN])),
+            ("futime", ints([900, 300])),
+            ("status", ints([0, 1])),
+        ])
+    }
+
+    fn labs() -> Frame {
+        Frame::of(vec![
+            ("id", Column::Int(vec![1, 1, 1, 1, 1, 1, 2])),
+            ("days", Column::Int(vec![-5, -5, -9, 30, -40, 10, -3])),
+            ("test", text(&["hdl", "chol", "sbp", "sbp", "smoke", "fib4", "sbp"])),
+            ("value", Column::Float(vec![45.0, 45.0, 131.0, 150.0, 1.0, 3.1, 13_682.0])),
+        ])
+    }
+
     #[test]
-    fn history_is_read_by_name() {
-        let row = NafldRow {
-            id: 1,
-            age_years: 50.0,
-            sex: Sex::Male,
-            bmi_kg_m2: None,
-            height_cm: None,
-            weight_kg: None,
-            hdl_mg_dl: None,
-            systolic_mmhg: None,
-            fib4_high: false,
-            smoker: None,
-            history: 0b1000,
-            follow_up: FollowUp { days: 1.0, died: false },
-        };
-        assert!(row.had("diabetes") && !row.had("htn") && !row.had("flu"));
+    fn the_three_tables_meet_at_the_index_date() {
+        let events = Frame::of(vec![
+            ("id", Column::Int(vec![1, 1, 2])),
+            ("days", Column::Int(vec![-100, 5, 0])),
+            ("event", text(&["diabetes", "stroke", "htn"])),
+        ]);
+        let labs = Labs::read(&labs()).expect("labs");
+        let history = history_of(&events).expect("history");
+        let rows = rows_of(&people(), &labs, &history).expect("rows");
+        let [first, second] = &rows[..] else { panic!("two people") };
+        assert_eq!(
+            (first.sex, first.bmi_kg_m2, second.sex, second.bmi_kg_m2),
+            (Sex::Male, Some(27.5), Sex::Female, None)
+        );
+        assert_eq!(
+            (first.hdl_mg_dl, first.systolic_mmhg, first.smoker),
+            (Some(45.0), Some(131.0), Some(true))
+        );
+        // The FIB-4 and the stroke of the first person came after the index date.
+        assert!(!first.fib4_high && first.had("diabetes") && !first.had("stroke") && !first.had("flu"));
+        assert!(second.had("htn") && second.systolic_mmhg.is_none());
+        assert_eq!(labs.dropped, 1, "a systolic pressure of 13,682");
+        assert_eq!(second.follow_up, FollowUp { days: 300.0, died: true });
+    }
+
+    #[test]
+    fn an_unknown_diagnosis_is_refused() {
+        let events = Frame::of(vec![
+            ("id", Column::Int(vec![1])),
+            ("days", Column::Int(vec![0])),
+            ("event", text(&["gout"])),
+        ]);
+        assert!(history_of(&events).expect_err("refused").to_string().contains("gout"));
     }
 }

@@ -81,3 +81,35 @@ fn rows_of(people: &Frame) -> Result<Vec<NhefsRow>, TrainingError> {
     };
     Ok(ids.iter().enumerate().map(row).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::pickle::frame::Column;
+
+    #[test]
+    fn body_mass_index_needs_both_measures_and_one_is_female() {
+        let ints = |values: [i64; 2]| Column::Int(values.to_vec());
+        let floats = |values: [f64; 2]| Column::Float(values.to_vec());
+        let rows = rows_of(&Frame::of(vec![
+            ("seqn", ints([233, 235])),
+            ("age", ints([42, 36])),
+            ("sex", ints([0, 1])),
+            ("death", ints([0, 1])),
+            ("qsmk", ints([0, 1])),
+            ("sbp", floats([175.0, f64::NAN])),
+            ("dbp", floats([96.0, 80.0])),
+            ("cholesterol", floats([197.0, 301.0])),
+            ("wt71", floats([81.0, 60.0])),
+            ("ht", floats([180.0, f64::NAN])),
+            ("smokeintensity", ints([30, 20])),
+            ("smokeyrs", ints([29, 24])),
+        ]))
+        .expect("rows");
+        assert!(
+            rows[0].bmi_kg_m2.is_some_and(|bmi| (bmi - 25.0).abs() < 1e-9) && rows[1].bmi_kg_m2.is_none()
+        );
+        assert_eq!((rows[0].sex, rows[1].sex, rows[1].systolic_mmhg), (Sex::Male, Sex::Female, None));
+        assert!(rows[1].died_by_1992 && !rows[0].stopped_smoking);
+    }
+}

@@ -31,6 +31,16 @@ pub enum Column {
     Text(Vec<Option<String>>),
 }
 
+impl Column {
+    fn len(&self) -> usize {
+        match self {
+            Self::Float(values) => values.len(),
+            Self::Int(values) => values.len(),
+            Self::Text(values) => values.len(),
+        }
+    }
+}
+
 /// A data frame: named columns of equal length.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame {
@@ -61,6 +71,14 @@ impl Frame {
         let tree = read(input, &ALLOWED, Limits::default())?;
         frame_of(name, &tree)
             .ok_or_else(|| TrainingError::dataset(name, "the pickle is not a data frame of numbers and text"))
+    }
+
+    /// A frame made of columns, for the tests of what reads frames.
+    #[cfg(test)]
+    pub(crate) fn of(columns: Vec<(&str, Column)>) -> Self {
+        let rows = columns.first().map_or(0, |(_, column)| column.len());
+        let columns = columns.into_iter().map(|(name, column)| (name.to_owned(), column)).collect();
+        Self { name: "test".to_owned(), columns, rows }
     }
 
     /// Number of rows.
@@ -174,13 +192,8 @@ fn frame_of(name: &str, tree: &Tree<'_>) -> Option<Frame> {
     }
     let columns: Vec<(String, Column)> =
         names.into_iter().zip(columns).map(|(n, c)| c.map(|c| (n, c))).collect::<Option<_>>()?;
-    let length = |column: &Column| match column {
-        Column::Float(v) => v.len(),
-        Column::Int(v) => v.len(),
-        Column::Text(v) => v.len(),
-    };
-    let rows = columns.first().map_or(0, |(_, column)| length(column));
-    columns.iter().all(|(_, column)| length(column) == rows).then(|| Frame {
+    let rows = columns.first().map_or(0, |(_, column)| column.len());
+    columns.iter().all(|(_, column)| column.len() == rows).then(|| Frame {
         name: name.to_owned(),
         columns,
         rows,
@@ -296,7 +309,7 @@ fn cell_of(tree: &Tree<'_>, id: Id) -> Option<Option<String>> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
     /// Writes instructions; enough to make a frame by hand.
