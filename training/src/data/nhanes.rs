@@ -303,4 +303,26 @@ mod tests {
         let error = parse_one(&[("EverToldYouHadAStroke", "7.0")]).expect_err("refused").to_string();
         assert!(error.contains("EverToldYouHadAStroke") && error.contains('7'), "{error}");
     }
+
+    #[test]
+    fn what_cannot_be_measured_or_was_refused_is_missing() {
+        let row = parse_one(&[
+            ("BodyMassIndexKgm2", "0.0"),
+            ("Glycohemoglobin", "5.4"),
+            ("DoctorToldYouHaveDiabetes", "Don't Know"),
+            ("GeneralHealthCondition", "Refused"),
+            ("SmokedAtLeast100CigarettesInLife", "1.0"),
+        ])
+        .expect("row");
+        assert_eq!((row.bmi_kg_m2, row.hba1c_percent), (None, Some(5.4)));
+        assert_eq!((row.diabetes, row.self_rated), (None, None));
+        assert_eq!((row.ever_smoked, row.smokes_now), (Some(true), None));
+        assert_eq!((row.subject(), row.stratum()), ("1".to_owned(), 0));
+    }
+
+    #[test]
+    fn sex_and_age_must_be_there() {
+        assert!(parse_one(&[("Gender", "")]).expect_err("sex").to_string().contains("Gender"));
+        assert!(parse_one(&[("AgeInYearsAtScreening", "")]).expect_err("age").to_string().contains("Age"));
+    }
 }

