@@ -1,1 +1,33 @@
 //! Run it: scheduler, router, monitors and the wire servers.
+//!
+//! [`Handle`] is the only way in. A request is routed to a model version ([`Served`]), joins
+//! its queue, is batched with its neighbours and runs on a thread that owns an instance; a
+//! quick model that is idle runs on the caller's own task. Nothing here knows what a model
+//! means, except the `ai` server, which speaks the language of the model families.
+
+mod batcher;
+mod cost;
+mod error;
+mod handle;
+mod limits;
+mod measurement;
+pub mod monitor;
+mod pool;
+mod queue;
+mod request;
+mod router;
+mod served;
+pub mod server;
+mod source;
+mod start;
+mod warm;
+mod worker;
+
+pub use error::{ErrorCode, InferError};
+pub use handle::{Handle, Readiness};
+pub use limits::Limits;
+pub use measurement::MeasurementSource;
+pub use request::{Priority, Request, Response};
+pub use served::{ModelState, ModelStatus, Served};
+pub use source::{Loader, ModelSource};
+pub use start::{Candidate, Server};

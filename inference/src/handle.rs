@@ -1,0 +1,155 @@
+//! The only way in: a cheap handle through which servers, families and benches reach models.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use models::Tensor;
+
+use crate::{
+    InferError, Limits, ModelState, ModelStatus, Priority, Request, Response, Served, pool::Call,
+    router::Router,
+};
+
+/// State shared by every handle and by the server that owns it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) router: Router,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) required: Vec<String>,
+    pub(crate) accepting: AtomicBool,
+    inflight: AtomicUsize,
+}
+
+impl Shared {
+    pub(crate) fn new(limits: Limits, required: Vec<String>) -> Self {
+        Self {
+            router: Router::default(),
+            limits: Arc::new(limits),
+            required,
+            accepting: AtomicBool::new(false),
+            inflight: AtomicUsize::new(0),
+        }
+    }
+
+    /// Requests inside the scheduler.
+    pub(crate) fn inflight(&self) -> usize {
+        self.inflight.load(Ordering::Acquire)
+    }
+}
+
+/// Counts a request in for as long as it lives.
+struct Permit<'a>(&'a AtomicUsize);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// See the module. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// Whether the server takes requests, and what every model has to say about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether it takes requests.
+    pub ready: bool,
+    /// Why not, when it does not.
+    pub reason: Option<String>,
+    /// Every known model version.
+    pub models: Vec<ModelStatus>,
+}
+
+impl Handle {
+    /// Runs `request` on the model it names.
+    pub async fn infer(&self, request: Request) -> Result<Response, InferError> {
+        let Request { model, version, tensors, priority, deadline } = request;
+        let served = self.model(&model, version.as_deref())?;
+        self.infer_on(&served, tensors, priority, deadline).await
+    }
+
+    /// Runs `tensors` on a model that was looked up before. Datatypes, shapes and row counts
+    /// are checked against its signature.
+    pub async fn infer_on(
+        &self,
+        served: &Served,
+        tensors: Vec<Tensor>,
+        priority: Priority,
+        deadline: Option<Instant>,
+    ) -> Result<Response, InferError> {
+        let rows = served.signature().check_inputs(&tensors)?;
+        let _permit = self.enter(served)?;
+        served.infer(Call { tensors, rows, priority, deadline }).await
+    }
+
+    fn enter(&self, served: &Served) -> Result<Permit<'_>, InferError> {
+        let shared = &*self.shared;
+        let permit = Permit(&shared.inflight);
+        // Counted before the look at `accepting`, so that a drain never misses a request.
+        let inside = shared.inflight.fetch_add(1, Ordering::AcqRel);
+        if !shared.accepting.load(Ordering::Acquire) {
+            return Err(InferError::Draining);
+        }
+        if inside >= shared.limits.inflight_requests_max {
+            return Err(InferError::Overloaded { model: served.name().to_owned(), retry_after_ms: 100 });
+        }
+        Ok(permit)
+    }
+
+    /// The model version that answers for `name`: the given one, or the live one.
+    pub fn model(&self, name: &str, version: Option<&str>) -> Result<Arc<Served>, InferError> {
+        self.shared.router.find(name, version)
+    }
+
+    /// The live version of the model with that family and task.
+    pub fn find(&self, family: &str, task: &str) -> Option<Arc<Served>> {
+        self.shared.router.find_task(family, task)
+    }
+
+    /// Versions of one model that serve, oldest first.
+    pub fn versions(&self, name: &str) -> Vec<String> {
+        self.shared.router.versions(name)
+    }
+
+    /// Every known model version, also those that cannot serve, by name.
+    pub fn models(&self) -> Vec<ModelStatus> {
+        self.shared.router.statuses()
+    }
+
+    /// Bounds of the scheduler.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// Whether requests are taken: not draining, at least one model serves and every required
+    /// one does.
+    pub fn readiness(&self) -> Readiness {
+        let models = self.models();
+        let serves = |name: Option<&str>| {
+            models.iter().any(|status| {
+                status.live
+                    && status.state == ModelState::Ready
+                    && name.is_none_or(|name| status.name == name)
+            })
+        };
+        let missing = self.shared.required.iter().find(|name| !serves(Some(name)));
+        let reason = if !self.shared.accepting.load(Ordering::Acquire) {
+            Some("not accepting requests: starting or shutting down".to_owned())
+        } else if let Some(name) = missing {
+            Some(format!("required model '{name}' does not serve"))
+        } else if !serves(None) {
+            Some("no model serves".to_owned())
+        } else {
+            None
+        };
+        Readiness { ready: reason.is_none(), reason, models }
+    }
+}

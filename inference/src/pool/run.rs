@@ -1,0 +1,270 @@
+//! Running batches: the part of a pool that works outside its lock.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
+
+use models::{Batch, Model, ModelError, Tensor};
+
+use super::{
+    Pool, answer,
+    state::{Part, Turn},
+};
+use crate::{InferError, error::chain, queue::Outcome, warm, worker};
+
+/// Why a batch gave nothing.
+enum Fault {
+    /// The model said so; it can be used again.
+    Refused(InferError),
+    /// The model panicked; its instance is lost.
+    Panicked,
+}
+
+impl Pool {
+    /// Runs the caller's own turn on its task, then helps those who queued meanwhile.
+    pub(super) fn run_own(&self, turn: Turn) -> Result<Outcome, InferError> {
+        let (own, _, waiting) = self.run(turn);
+        if waiting {
+            self.help();
+        }
+        own.unwrap_or_else(|| Err(self.failed()))
+    }
+
+    /// Runs waiting batches on the caller's task while that is quick, then leaves the rest to a worker.
+    fn help(&self) {
+        for _ in 0..self.limits.inline_rounds_max {
+            let mut state = self.lock();
+            let rows = state.queue.rows().min(self.batch.rows_max);
+            if rows == 0 || state.idle.is_empty() {
+                return;
+            }
+            if !self.is_quick(rows) {
+                break;
+            }
+            let turn = self.take_turn(&mut state, false, Instant::now());
+            drop(state);
+            let Some(turn) = turn else { return };
+            let (_, _, waiting) = self.run(turn);
+            if !waiting {
+                return;
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    /// Runs a worker's turn; false when the turn took so long that the worker was replaced.
+    pub(crate) fn run_turn(&self, turn: Turn) -> bool {
+        let (_, mine, _) = self.run(turn);
+        mine
+    }
+
+    /// Runs a turn and answers its waiters. Gives the result of a turn without waiters, whether
+    /// the turn was still the runner's at its end, and whether others wait now.
+    fn run(&self, turn: Turn) -> (Option<Result<Outcome, InferError>>, bool, bool) {
+        let Turn { run, mut model, parts } = turn;
+        let rows = parts.iter().map(|part| part.rows).sum();
+        let started = Instant::now();
+        let (results, sound) = self.results(&mut *model, parts);
+        let finished = Instant::now();
+        if sound {
+            self.cost.observe(rows, finished - started);
+        } else {
+            self.metrics.replaced();
+        }
+        self.metrics.ran(rows);
+        let mut state = self.lock();
+        let waiters = state.end(run, sound.then_some(model));
+        let (waiting, missing) = (!state.queue.is_empty(), state.missing > 0);
+        drop(state);
+        if missing {
+            self.wake.notify_one();
+        }
+        let mine = waiters.is_some();
+        let outcome = |result: Result<_, _>| result.map(|tensors| Outcome { tensors, started, finished });
+        let mut results = results.into_iter().map(outcome);
+        let waiters = waiters.unwrap_or_default();
+        if waiters.is_empty() {
+            return (results.next(), mine, waiting);
+        }
+        for (reply, result) in waiters.into_iter().zip(results) {
+            answer(reply, result);
+        }
+        (None, mine, waiting)
+    }
+
+    /// One result for each part, and whether the instance can be used again. When a batch of
+    /// several is refused, each part runs alone: nobody suffers for a neighbour's input.
+    fn results(
+        &self,
+        model: &mut dyn Model,
+        mut parts: Vec<Part>,
+    ) -> (Vec<Result<Vec<Tensor>, InferError>>, bool) {
+        if parts.len() > 1 {
+            match self.run_together(model, &parts) {
+                Ok(outputs) => return (outputs.into_iter().map(Ok).collect(), true),
+                Err(Fault::Panicked) => return (parts.iter().map(|_| Err(self.failed())).collect(), false),
+                Err(Fault::Refused(_)) => {}
+            }
+        }
+        let mut sound = true;
+        let results = parts.drain(..).map(|part| {
+            if !sound {
+                return Err(self.failed());
+            }
+            self.run_alone(model, part.tensors, part.rows).map_err(|fault| match fault {
+                Fault::Refused(error) => error,
+                Fault::Panicked => {
+                    sound = false;
+                    self.failed()
+                }
+            })
+        });
+        (results.collect(), sound)
+    }
+
+    fn run_together(&self, model: &mut dyn Model, parts: &[Part]) -> Result<Vec<Vec<Tensor>>, Fault> {
+        let refuse = |error: ModelError| Fault::Refused(error.into());
+        let inputs = self.source.signature.inputs.len();
+        let column = |index: usize| {
+            let column: Vec<&Tensor> = parts.iter().filter_map(|part| part.tensors.get(index)).collect();
+            Tensor::concat_rows(&column)
+        };
+        let tensors = (0..inputs).map(column).collect::<Result<_, _>>().map_err(refuse)?;
+        let rows = parts.iter().map(|part| part.rows).sum();
+        let outputs = self.run_alone(model, tensors, rows)?;
+        let mut start = 0;
+        let split = parts.iter().map(|part| {
+            let slices = outputs.iter().map(|output| output.slice_rows(start, part.rows));
+            let slices = slices.collect::<Result<Vec<_>, _>>();
+            start += part.rows;
+            slices
+        });
+        split.collect::<Result<_, _>>().map_err(refuse)
+    }
+
+    fn run_alone(
+        &self,
+        model: &mut dyn Model,
+        tensors: Vec<Tensor>,
+        rows: usize,
+    ) -> Result<Vec<Tensor>, Fault> {
+        match catch_unwind(AssertUnwindSafe(|| model.run(Batch { tensors }))) {
+            Ok(Ok(output)) => self.check_output(output, rows).map_err(Fault::Refused),
+            Ok(Err(error)) => Err(Fault::Refused(self.refusal(error))),
+            Err(panic) => {
+                tracing::error!(
+                    model = &*self.name,
+                    version = &*self.version,
+                    panic = panic_text(&*panic),
+                    "model panicked"
+                );
+                Err(Fault::Panicked)
+            }
+        }
+    }
+
+    fn check_output(&self, output: Batch, rows: usize) -> Result<Vec<Tensor>, InferError> {
+        let want = self.source.signature.outputs.len();
+        let tensors = output.tensors;
+        if tensors.len() == want && tensors.iter().all(|tensor| tensor.rows() == rows) {
+            return Ok(tensors);
+        }
+        tracing::error!(
+            model = &*self.name,
+            want,
+            got = tensors.len(),
+            rows,
+            "model gave outputs unlike its signature"
+        );
+        Err(self.failed())
+    }
+
+    /// What the caller is told when the model refused the batch.
+    fn refusal(&self, error: ModelError) -> InferError {
+        match error {
+            ModelError::Input { field, reason } => InferError::Input { field, reason },
+            ModelError::Run { .. }
+            | ModelError::Read { .. }
+            | ModelError::Invalid { .. }
+            | ModelError::EngineUnavailable { .. } => {
+                tracing::error!(
+                    model = &*self.name,
+                    version = &*self.version,
+                    error = chain(&error),
+                    "model failed"
+                );
+                self.failed()
+            }
+        }
+    }
+
+    /// Loads every instance for the first time; the pool serves only when this succeeds.
+    pub(crate) fn load_first(&self) -> Result<(), ModelError> {
+        for _ in 0..self.source.instances.max(1) {
+            let model = self.load_instance()?;
+            self.lock().idle.push(model);
+        }
+        Ok(())
+    }
+
+    /// Loads the replacement of a lost instance, or notes why it cannot and when to try again.
+    pub(crate) fn load_missing(&self) {
+        let loaded = self.load_instance();
+        let mut state = self.lock();
+        match loaded {
+            Ok(model) => {
+                state.idle.push(model);
+                (state.fault, state.retry_at) = (None, None);
+            }
+            Err(error) => {
+                let reason = chain(&error);
+                tracing::error!(model = &*self.name, reason, "cannot replace a lost instance");
+                state.missing += 1;
+                state.retry_at = Some(Instant::now() + self.limits.reload_pause());
+                state.fault = Some(reason);
+            }
+        }
+        let broken = state.broken().map(|reason| self.unavailable(reason));
+        drop(state);
+        if let Some(error) = broken {
+            self.abort(&error);
+        }
+    }
+
+    fn load_instance(&self) -> Result<Box<dyn Model>, ModelError> {
+        let load = AssertUnwindSafe(|| {
+            let mut model = (self.source.load)()?;
+            warm::up(&mut *model, &self.source.signature, self.batch.rows_max, &self.cost);
+            Ok(model)
+        });
+        catch_unwind(load).unwrap_or_else(|panic| {
+            Err(ModelError::invalid("weights", format!("loading panicked: {}", panic_text(&*panic))))
+        })
+    }
+
+    /// Gives up every batch that has run too long: its callers are told, a new instance is
+    /// loaded, and a worker that hangs is replaced. The lost thread ends when its model returns.
+    pub(crate) fn give_up_hung(self: &Arc<Self>) {
+        let hung = self.lock().give_up(self.limits.run_max(), Instant::now());
+        for run in hung {
+            tracing::error!(model = &*self.name, version = &*self.version, "batch hangs; instance given up");
+            self.metrics.replaced();
+            if run.on_worker {
+                worker::spawn(self);
+            } else {
+                self.wake.notify_one();
+            }
+            for reply in run.waiters {
+                answer(reply, Err(self.failed()));
+            }
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

@@ -1,0 +1,129 @@
+//! From a name and an optional version to the model that answers. The whole table is replaced
+//! at once, so a request sees the old or the new version and never half of a change.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+
+use crate::{InferError, ModelState, ModelStatus, Served};
+
+/// Versions of one model.
+#[derive(Debug, Clone, Default)]
+struct Versions {
+    live: Option<Arc<Served>>,
+    all: Vec<Arc<Served>>,
+    refused: Vec<ModelStatus>,
+}
+
+type Table = BTreeMap<String, Versions>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Router {
+    table: ArcSwap<Table>,
+    writers: Mutex<()>,
+}
+
+impl Router {
+    /// The version that answers, or why none does.
+    pub(crate) fn find(&self, name: &str, version: Option<&str>) -> Result<Arc<Served>, InferError> {
+        let table = self.table.load();
+        let versions = table.get(name).ok_or_else(|| InferError::UnknownModel { name: name.to_owned() })?;
+        let refused = |version: Option<&str>| {
+            versions
+                .refused
+                .iter()
+                .rev()
+                .find(|status| version.is_none_or(|version| status.version == version))
+        };
+        let found = match version {
+            None => versions.live.as_ref(),
+            Some(version) => versions.all.iter().find(|served| served.version() == version),
+        };
+        match (found, refused(version)) {
+            (Some(served), _) => Ok(Arc::clone(served)),
+            (None, Some(status)) => Err(unavailable(status)),
+            (None, None) => Err(InferError::UnknownVersion {
+                name: name.to_owned(),
+                version: version.unwrap_or_default().to_owned(),
+            }),
+        }
+    }
+
+    /// The live version of the model with that family and task.
+    pub(crate) fn find_task(&self, family: &str, task: &str) -> Option<Arc<Served>> {
+        let table = self.table.load();
+        let mut live = table.values().filter_map(|versions| versions.live.as_ref());
+        live.find(|served| served.family() == family && served.task() == task).cloned()
+    }
+
+    /// Every version of one model, oldest first.
+    pub(crate) fn versions(&self, name: &str) -> Vec<String> {
+        let table = self.table.load();
+        let versions = table.get(name).map(|versions| versions.all.as_slice());
+        versions.unwrap_or_default().iter().map(|served| served.version().to_owned()).collect()
+    }
+
+    /// Every known version with its state, by name.
+    pub(crate) fn statuses(&self) -> Vec<ModelStatus> {
+        let table = self.table.load();
+        table.values().flat_map(statuses_of).collect()
+    }
+
+    /// Every loaded version.
+    pub(crate) fn all(&self) -> Vec<Arc<Served>> {
+        self.table.load().values().flat_map(|versions| versions.all.iter().cloned()).collect()
+    }
+
+    /// Makes `served` answer for its version and, when `live`, for its name; gives back the
+    /// version it replaces, which still works off its queue.
+    pub(crate) fn install(&self, served: Arc<Served>, live: bool) -> Option<Arc<Served>> {
+        self.change(served.name(), |versions| {
+            let replaced = take(&mut versions.all, served.version());
+            versions.refused.retain(|status| status.version != served.version());
+            versions.all.push(Arc::clone(&served));
+            if live {
+                versions.live = Some(Arc::clone(&served));
+            }
+            replaced
+        })
+    }
+
+    /// Notes a version that cannot serve. A version of the same name that serves stays.
+    pub(crate) fn refuse(&self, status: ModelStatus) {
+        self.change(&status.name.clone(), |versions| {
+            versions.refused.retain(|other| other.version != status.version);
+            versions.refused.push(status);
+        });
+    }
+
+    fn change<T>(&self, name: &str, edit: impl FnOnce(&mut Versions) -> T) -> T {
+        let _alone = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = Table::clone(&self.table.load());
+        let result = edit(table.entry(name.to_owned()).or_default());
+        self.table.store(Arc::new(table));
+        result
+    }
+}
+
+fn take(all: &mut Vec<Arc<Served>>, version: &str) -> Option<Arc<Served>> {
+    let index = all.iter().position(|served| served.version() == version)?;
+    Some(all.remove(index))
+}
+
+fn statuses_of(versions: &Versions) -> Vec<ModelStatus> {
+    let is_live = |served: &Arc<Served>| versions.live.as_ref().is_some_and(|live| Arc::ptr_eq(live, served));
+    let loaded = versions.all.iter().map(|served| served.status(is_live(served)));
+    loaded.chain(versions.refused.iter().cloned()).collect()
+}
+
+fn unavailable(status: &ModelStatus) -> InferError {
+    let reason = match &status.state {
+        ModelState::Ready => String::new(),
+        ModelState::Unavailable { reason } => reason.clone(),
+    };
+    InferError::Unavailable { name: status.name.clone(), reason }
+}

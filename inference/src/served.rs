@@ -1,0 +1,144 @@
+//! One model version that serves, as the rest of the program sees it.
+
+use std::{fmt, sync::Arc};
+
+use models::{Bundle, ModelError, Signature};
+
+use crate::{
+    InferError, Limits, ModelSource, Response,
+    pool::{Call, Pool},
+    worker,
+};
+
+/// Whether a model version answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelState {
+    /// It answers.
+    Ready,
+    /// It does not, and why: the file or library at fault and what fixes it.
+    Unavailable {
+        /// Text for people.
+        reason: String,
+    },
+}
+
+/// One row of the list of models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelStatus {
+    /// Model name.
+    pub name: String,
+    /// Version identifier.
+    pub version: String,
+    /// Family, for example `biomarker`; empty when the bundle could not be read.
+    pub family: String,
+    /// Task, for example `diabetes`.
+    pub task: String,
+    /// Engine, `candle` or `onnx`.
+    pub platform: String,
+    /// Whether this version answers requests that name none.
+    pub live: bool,
+    /// Whether it answers at all.
+    pub state: ModelState,
+}
+
+/// A loaded model version.
+pub struct Served {
+    pool: Arc<Pool>,
+}
+
+impl Served {
+    /// Loads and warms up every instance, then starts the workers. This takes as long as the
+    /// weights need and belongs on a thread of its own.
+    pub(crate) fn load(source: ModelSource, limits: Arc<Limits>) -> Result<Self, ModelError> {
+        let instances = source.instances.max(1);
+        let pool = Arc::new(Pool::new(source, limits));
+        pool.load_first()?;
+        (0..instances).for_each(|_| worker::spawn(&pool));
+        Ok(Self { pool })
+    }
+
+    /// Model name.
+    pub fn name(&self) -> &str {
+        &self.pool.name
+    }
+
+    /// Version identifier.
+    pub fn version(&self) -> &str {
+        &self.pool.version
+    }
+
+    /// Engine that runs it.
+    pub fn platform(&self) -> &str {
+        &self.pool.source.platform
+    }
+
+    /// Family of the model.
+    pub fn family(&self) -> &str {
+        &self.pool.source.family
+    }
+
+    /// Task of the model.
+    pub fn task(&self) -> &str {
+        &self.pool.source.task
+    }
+
+    /// Inputs and outputs.
+    pub fn signature(&self) -> &Signature {
+        &self.pool.source.signature
+    }
+
+    /// Rows that one request may have.
+    pub fn rows_max(&self) -> usize {
+        self.pool.rows_max()
+    }
+
+    /// The bundle it was loaded from; none for models that tests make up.
+    pub fn bundle(&self) -> Option<&Arc<Bundle>> {
+        self.pool.source.bundle.as_ref()
+    }
+
+    /// Whether it answers now.
+    pub fn state(&self) -> ModelState {
+        match self.pool.fault() {
+            None => ModelState::Ready,
+            Some(reason) => ModelState::Unavailable { reason },
+        }
+    }
+
+    /// Its row of the list.
+    pub(crate) fn status(&self, live: bool) -> ModelStatus {
+        ModelStatus {
+            name: self.name().to_owned(),
+            version: self.version().to_owned(),
+            family: self.family().to_owned(),
+            task: self.task().to_owned(),
+            platform: self.platform().to_owned(),
+            live,
+            state: self.state(),
+        }
+    }
+
+    pub(crate) async fn infer(&self, call: Call) -> Result<Response, InferError> {
+        self.pool.infer(call).await
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+}
+
+impl Drop for Served {
+    /// The last user of a version that was replaced ends its workers.
+    fn drop(&mut self) {
+        self.pool.close();
+    }
+}
+
+impl fmt::Debug for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Served")
+            .field("name", &self.name())
+            .field("version", &self.version())
+            .finish_non_exhaustive()
+    }
+}

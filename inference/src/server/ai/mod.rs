@@ -1,0 +1,1 @@
+//! The AiInference service: the model families over gRPC and REST.

@@ -1,0 +1,3 @@
+//! The wire: everything that speaks gRPC or HTTP. Handlers translate and call the handle.
+
+pub mod ai;

@@ -1,0 +1,69 @@
+//! Where the instances of one model version come from. The scheduler knows a model only
+//! through this, so tests drive it with models that have no bundle.
+
+use std::{fmt, sync::Arc};
+
+use models::{Bundle, Model, ModelError, Signature};
+
+/// Loads one fresh, verified instance.
+pub type Loader = Box<dyn Fn() -> Result<Box<dyn Model>, ModelError> + Send + Sync>;
+
+/// One model version that can be served.
+pub struct ModelSource {
+    /// Model name.
+    pub name: String,
+    /// Version identifier.
+    pub version: String,
+    /// Engine that runs it.
+    pub platform: String,
+    /// Family of `model.toml`, for example `biomarker`.
+    pub family: String,
+    /// Task of `model.toml`, for example `diabetes`.
+    pub task: String,
+    /// Inputs and outputs.
+    pub signature: Signature,
+    /// Rows that one batch may have.
+    pub rows_max: usize,
+    /// Microseconds a batch that is not full waits for more rows; 0 for none.
+    pub linger_us: u64,
+    /// Instances, each run by at most one thread at a time.
+    pub instances: usize,
+    /// The bundle, where there is one.
+    pub bundle: Option<Arc<Bundle>>,
+    /// Loads an instance; called again when one is replaced.
+    pub load: Loader,
+}
+
+impl ModelSource {
+    /// A source without a bundle: one instance, no linger, family `generic`.
+    pub fn new(
+        name: impl Into<String>,
+        version: impl Into<String>,
+        signature: Signature,
+        rows_max: usize,
+        load: Loader,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            version: version.into(),
+            platform: "none".into(),
+            family: "generic".into(),
+            task: String::new(),
+            signature,
+            rows_max,
+            linger_us: 0,
+            instances: 1,
+            bundle: None,
+            load,
+        }
+    }
+}
+
+impl fmt::Debug for ModelSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelSource")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
