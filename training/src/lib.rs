@@ -2,6 +2,8 @@
 
 pub mod data;
 mod error;
+pub mod evaluate;
 pub mod food;
+pub mod optimise;
 
 pub use error::TrainingError;

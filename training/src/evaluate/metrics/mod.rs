@@ -1,0 +1,12 @@
+//! The figures reports are made of, each tested against values worked out by hand.
+
+mod class;
+mod rank;
+mod survival;
+mod value;
+
+pub use class::{accuracy, arg_max, brier, calibration_error, macro_f1};
+pub use rank::{auprc, auroc, macro_auroc};
+pub use survival::harrell_c;
+
+pub use value::{Agreement, agreement, coverage, mae, mard, r_squared, rmse};
