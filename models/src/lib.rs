@@ -4,12 +4,14 @@
 //! bundles, and knows neither the network nor the scheduler.
 
 pub mod bundle;
+pub mod calibration;
 pub mod engine;
 mod error;
 pub mod signature;
 pub mod tensor;
 
 pub use bundle::Bundle;
+pub use calibration::Calibration;
 pub use engine::{Batch, Engine, Model};
 pub use error::ModelError;
 pub use signature::{Signature, TensorSpec};

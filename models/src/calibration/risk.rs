@@ -1,0 +1,315 @@
+//! Uncertainty of a survival model: how its log-risk ranks among peers, what it means in absolute terms, and how far
+//! both can be trusted.
+//!
+//! A proportional-hazards model gives a log-risk without a zero. The score compares it with people of the same sex
+//! and age; the absolute risk at the horizon is `1 - exp(-H0 * exp(log_risk))`, where `H0` is Breslow's baseline
+//! hazard; its interval is the Kaplan-Meier share with Greenwood's variance among cases of similar predicted risk.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Grid, Interval, stats::normal_quantile};
+
+/// Points of a reference grid, one per cent apart.
+const GRID_POINTS: usize = 101;
+/// Bins of the absolute risk.
+const BINS: usize = 8;
+
+/// Figures of a health-score model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Risk {
+    /// What the risk is of, for example death.
+    pub event: String,
+    /// Years ahead the absolute risk is stated for.
+    pub horizon_years: f64,
+    /// Breslow baseline hazard cumulated to the horizon at a log-risk of 0.
+    pub baseline_hazard: f64,
+    /// Half-width of the interval around the log-risk of a complete case (spread of the refitted ensemble).
+    pub log_risk_half_width: f64,
+    /// How far the log-risk moves when an input is hidden; widens the interval of a case that lacks it.
+    pub missing: Vec<MissingSpread>,
+    /// Peers.
+    pub references: Vec<Reference>,
+    /// Observed against predicted risk, ascending.
+    pub bins: Vec<RiskBin>,
+}
+
+/// Effect of one hidden input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MissingSpread {
+    /// Name of the input column.
+    pub feature: String,
+    /// Standard deviation of the change of the log-risk among held-out cases.
+    pub sd: f64,
+}
+
+/// Log-risks of one group of peers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// `female`, `male`, or absent for both together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sex: Option<String>,
+    /// Ages of the group.
+    pub ages: AgeBand,
+    /// Log-risks at each per cent.
+    pub log_risks: Grid,
+    /// People in the group.
+    pub n: u64,
+}
+
+/// From one age up to but not including another.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgeBand {
+    /// First age in years.
+    pub from: f64,
+    /// Age in years at which the band ends.
+    pub to: f64,
+}
+
+/// Cases of similar predicted risk.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RiskBin {
+    /// Lowest predicted risk in the bin.
+    pub start: f64,
+    /// Lower end of the observed risk.
+    pub low: f64,
+    /// Upper end of the observed risk.
+    pub high: f64,
+}
+
+/// One held-out person.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RiskCase {
+    /// The model's output.
+    pub log_risk: f64,
+    /// Years observed.
+    pub years: f64,
+    /// Whether the event came at the end of them.
+    pub event: bool,
+}
+
+impl Risk {
+    /// Peers of a person: the narrowest group that holds the age, of the same sex where there is one.
+    #[must_use]
+    pub fn reference(&self, age_years: f64, sex: Option<&str>) -> Option<&Reference> {
+        let holds = |r: &&Reference| r.ages.from <= age_years && age_years < r.ages.to;
+        let mut peers = self.references.iter().filter(holds);
+        peers
+            .clone()
+            .find(|r| r.sex.is_some() && r.sex.as_deref() == sex)
+            .or_else(|| peers.find(|r| r.sex.is_none()))
+    }
+
+    /// Probability of the event within the horizon.
+    #[must_use]
+    pub fn absolute(&self, log_risk: f64) -> f64 {
+        -(-self.baseline_hazard * log_risk.exp()).exp_m1()
+    }
+
+    /// Interval of the absolute risk.
+    #[must_use]
+    pub fn absolute_interval(&self, log_risk: f64, half_width: f64, coverage: f64) -> Interval {
+        let risk = self.absolute(log_risk);
+        let index = self.bins.partition_point(|bin| bin.start <= risk).saturating_sub(1);
+        let (low, high) = self.bins.get(index).map_or((0.0, 1.0), |bin| (bin.low, bin.high));
+        let of_model = Interval {
+            low: self.absolute(log_risk - half_width),
+            high: self.absolute(log_risk + half_width),
+            coverage,
+        };
+        of_model.including(low.min(risk)).including(high.max(risk)).clamped(0.0, 1.0)
+    }
+
+    /// Half-width of the log-risk of a case that lacks the inputs for which `missing` says so.
+    #[must_use]
+    pub fn half_width(&self, missing: impl Fn(&str) -> bool, coverage: f64) -> f64 {
+        let z = normal_quantile(0.5 + coverage / 2.0);
+        let spread =
+            self.missing.iter().filter(|m| missing(&m.feature)).map(|m| (z * m.sd).powi(2)).sum::<f64>();
+        (self.log_risk_half_width.powi(2) + spread).sqrt()
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        let positive = |value: f64, what: &str| {
+            if value.is_finite() && value > 0.0 { Ok(()) } else { Err(format!("{what} must be above 0")) }
+        };
+        positive(self.horizon_years, "horizon_years")?;
+        positive(self.baseline_hazard, "baseline_hazard")?;
+        if !self.log_risk_half_width.is_finite() || self.log_risk_half_width < 0.0 {
+            return Err("log_risk_half_width must be at least 0".into());
+        }
+        if let Some(wrong) = self.missing.iter().find(|m| !m.sd.is_finite() || m.sd < 0.0) {
+            return Err(format!("sd of missing `{}` must be at least 0", wrong.feature));
+        }
+        if self.references.is_empty() {
+            return Err("references must not be empty".into());
+        }
+        self.references.iter().try_for_each(|r| r.log_risks.check("log_risks"))?;
+        let sane = |bin: &RiskBin| 0.0 <= bin.low && bin.low <= bin.high && bin.high <= 1.0;
+        if self.bins.iter().all(sane) && self.bins.is_sorted_by(|a, b| a.start <= b.start) {
+            Ok(())
+        } else {
+            Err("bins must ascend, each with 0 <= low <= high <= 1".into())
+        }
+    }
+}
+
+/// The group of peers with these log-risks. `None` without people.
+#[must_use]
+pub fn fit_reference(sex: Option<&str>, ages: AgeBand, log_risks: Vec<f64>) -> Option<Reference> {
+    let n = log_risks.len() as u64;
+    Some(Reference { sex: sex.map(Into::into), ages, log_risks: Grid::of(log_risks, GRID_POINTS)?, n })
+}
+
+/// Measures a survival model on held-out people; see the fields of [`Risk`] for the parts that come from elsewhere.
+/// `None` when no event was seen before the horizon.
+#[must_use]
+pub fn fit_risk(
+    event: &str,
+    horizon_years: f64,
+    cases: &[RiskCase],
+    references: Vec<Reference>,
+    (log_risk_half_width, missing): (f64, Vec<MissingSpread>),
+    coverage: f64,
+) -> Option<Risk> {
+    let baseline_hazard = breslow(cases, horizon_years);
+    let fitted = Risk {
+        event: event.into(),
+        horizon_years,
+        baseline_hazard,
+        log_risk_half_width,
+        missing,
+        references,
+        bins: Vec::new(),
+    };
+    let bins = risk_bins(&fitted, cases, coverage);
+    (baseline_hazard > 0.0).then_some(Risk { bins, ..fitted })
+}
+
+/// Breslow's estimate: at every event, one over the summed relative risks of those still observed.
+fn breslow(cases: &[RiskCase], horizon_years: f64) -> f64 {
+    let mut latest_first: Vec<&RiskCase> = cases.iter().collect();
+    latest_first.sort_by(|a, b| b.years.total_cmp(&a.years));
+    let mut at_risk = 0.0;
+    let mut hazard = 0.0;
+    for group in latest_first.chunk_by(|a, b| a.years == b.years) {
+        at_risk += group.iter().map(|case| case.log_risk.exp()).sum::<f64>();
+        if group[0].years <= horizon_years && at_risk > 0.0 {
+            hazard += group.iter().filter(|case| case.event).count() as f64 / at_risk;
+        }
+    }
+    hazard
+}
+
+fn risk_bins(risk: &Risk, cases: &[RiskCase], coverage: f64) -> Vec<RiskBin> {
+    let mut sorted: Vec<(f64, &RiskCase)> =
+        cases.iter().map(|case| (risk.absolute(case.log_risk), case)).collect();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let bin = |chunk: &[(f64, &RiskCase)]| {
+        let people: Vec<&RiskCase> = chunk.iter().map(|(_, case)| *case).collect();
+        let (low, high) = kaplan_meier(people, risk.horizon_years, coverage);
+        RiskBin { start: chunk[0].0, low, high }
+    };
+    sorted.chunks(cases.len().div_ceil(BINS).max(1)).map(bin).collect()
+}
+
+/// Interval of the share with the event by the horizon: Kaplan-Meier with Greenwood's variance on the log-minus-log
+/// scale, which stays inside 0 to 1.
+fn kaplan_meier(mut people: Vec<&RiskCase>, horizon_years: f64, coverage: f64) -> (f64, f64) {
+    people.sort_by(|a, b| a.years.total_cmp(&b.years));
+    let (mut survival, mut variance, mut left) = (1.0f64, 0.0f64, people.len() as f64);
+    for group in people.chunk_by(|a, b| a.years == b.years) {
+        let events = group.iter().filter(|case| case.event).count() as f64;
+        if group[0].years > horizon_years {
+            break;
+        }
+        survival *= 1.0 - events / left;
+        variance += if left > events { events / (left * (left - events)) } else { 0.0 };
+        left -= group.len() as f64;
+    }
+    if survival >= 1.0 || survival <= 0.0 {
+        let (low, high) =
+            super::wilson((1.0 - survival) * people.len() as f64, people.len() as f64, coverage);
+        return (low, high);
+    }
+    let log = survival.ln();
+    let spread = normal_quantile(0.5 + coverage / 2.0) * variance.sqrt() / log.abs();
+    (1.0 - survival.powf((-spread).exp()), 1.0 - survival.powf(spread.exp()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    /// Exponential survival: hazard 0.02 a year times exp(log_risk), observed for at most 15 years.
+    fn cases(seed: u64, n: usize) -> Vec<RiskCase> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut case = || {
+            let log_risk: f64 = rng.random_range(-1.0..1.0);
+            let years = -rng.random_range(1e-9f64..1.0).ln() / (0.02 * log_risk.exp());
+            RiskCase { log_risk, years: years.min(15.0), event: years < 15.0 }
+        };
+        (0..n).map(|_| case()).collect()
+    }
+
+    fn fitted() -> Risk {
+        let cases = cases(7, 4000);
+        let all = || cases.iter().map(|case| case.log_risk).collect::<Vec<_>>();
+        let ages = AgeBand { from: 20.0, to: 120.0 };
+        let references = vec![
+            fit_reference(None, ages, all()).expect("people"),
+            fit_reference(Some("female"), AgeBand { from: 50.0, to: 60.0 }, all()).expect("people"),
+        ];
+        let missing = vec![MissingSpread { feature: "creatinine".into(), sd: 0.3 }];
+        fit_risk("death", 10.0, &cases, references, (0.1, missing), 0.9).expect("events")
+    }
+
+    #[test]
+    fn the_baseline_is_found_again() {
+        let risk = fitted();
+        assert!((risk.baseline_hazard - 0.2).abs() < 0.015, "{}", risk.baseline_hazard);
+        assert!((risk.absolute(0.0) - (1.0 - (-0.2f64).exp())).abs() < 0.015);
+        assert!(risk.check().is_ok());
+    }
+
+    #[test]
+    fn observed_intervals_hold_the_true_risk() {
+        let risk = fitted();
+        for log_risk in [-0.9, -0.3, 0.0, 0.4, 0.9] {
+            let interval = risk.absolute_interval(log_risk, 0.1, 0.9);
+            let truth = 1.0 - (-0.2 * f64::exp(log_risk)).exp();
+            assert!(interval.low <= truth && truth <= interval.high, "{log_risk}: {interval:?} {truth}");
+            assert!(interval.high - interval.low < 0.15);
+        }
+    }
+
+    #[test]
+    fn peers_are_of_the_same_sex_where_known() {
+        let risk = fitted();
+        assert_eq!(risk.reference(55.0, Some("female")).and_then(|r| r.sex.as_deref()), Some("female"));
+        assert_eq!(risk.reference(55.0, Some("male")).map(|r| r.sex.is_none()), Some(true));
+        assert_eq!(risk.reference(55.0, None).map(|r| r.sex.is_none()), Some(true));
+        assert_eq!(risk.reference(5.0, None), None);
+    }
+
+    #[test]
+    fn a_missing_input_widens_the_interval() {
+        let risk = fitted();
+        let complete = risk.half_width(|_| false, 0.9);
+        let without = risk.half_width(|feature| feature == "creatinine", 0.9);
+        assert!((complete - 0.1).abs() < 1e-12 && without > 0.4, "{without}");
+    }
+
+    #[test]
+    fn nobody_and_no_event_make_no_model() {
+        let quiet = vec![RiskCase { log_risk: 0.0, years: 10.0, event: false }; 50];
+        assert!(fit_risk("death", 10.0, &quiet, Vec::new(), (0.1, Vec::new()), 0.9).is_none());
+        assert!(fit_reference(None, AgeBand { from: 0.0, to: 9.0 }, Vec::new()).is_none());
+    }
+}
