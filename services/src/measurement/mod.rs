@@ -1,0 +1,134 @@
+//! Measurement sessions: raw packets of a reader in, gates and differential correction on the server, analysis by the
+//! inference service, one stored measurement out. This module is the pattern the other services copy.
+//!
+//! A session lives in memory while it runs and is written every few packets; after a crash it resumes from the last
+//! write, and the reader, told in every answer what is on disk, sends the rest again. One process owns the running
+//! sessions of its database.
+
+mod analyst;
+mod calls;
+mod convert;
+mod grpc;
+mod rest;
+mod rules;
+mod running;
+mod sequence;
+mod session;
+mod statistics;
+mod store;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::manpasik::v1::ai_inference_service_client::AiInferenceServiceClient;
+use proto::manpasik::v1::measurement_service_server::MeasurementServiceServer;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use self::calls::Core;
+pub use self::grpc::MeasurementGrpc;
+use self::session::Sessions;
+use self::store::Store;
+use crate::kernel::{Clock, GrpcService, Limits, ServiceError, SystemClock};
+
+/// What the service is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where its database is.
+    pub database: ::store::Url,
+    /// Bounds of the database.
+    pub database_limits: ::store::Limits,
+    /// Bounds of the service.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Default bounds over a database.
+    #[must_use]
+    pub fn new(database: ::store::Url) -> Self {
+        Self { database, database_limits: ::store::Limits::default(), limits: Limits::default() }
+    }
+}
+
+/// The running service.
+pub struct MeasurementModule {
+    core: Arc<Core>,
+    sweeper: JoinHandle<()>,
+}
+
+impl MeasurementModule {
+    /// Opens the database, resumes the sessions that were running, and begins to look for silent ones. `ai` reaches
+    /// the inference service, in this process or over the network (see [`crate::kernel::in_process`] and
+    /// [`crate::kernel::remote`]).
+    ///
+    /// # Errors
+    /// [`ServiceError::Store`] when the database cannot be opened or read.
+    pub async fn start(config: &Config, ai: GrpcService) -> Result<Self, ServiceError> {
+        Self::start_with_clock(config, ai, Arc::new(SystemClock)).await
+    }
+
+    /// As [`start`](Self::start), by another clock.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with_clock(
+        config: &Config,
+        ai: GrpcService,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ServiceError> {
+        let core = Core {
+            store: Store::open(&config.database, config.database_limits).await?,
+            sessions: Sessions::default(),
+            ai: AiInferenceServiceClient::new(ai),
+            clock,
+            limits: config.limits,
+            stopped: CancellationToken::new(),
+        };
+        core.resume().await?;
+        let core = Arc::new(core);
+        let sweeper = tokio::spawn(sweep(Arc::clone(&core)));
+        Ok(Self { core, sweeper })
+    }
+
+    /// The gRPC face; cheap to clone.
+    #[must_use]
+    pub fn service(&self) -> MeasurementServiceServer<MeasurementGrpc> {
+        MeasurementServiceServer::new(MeasurementGrpc::new(Arc::clone(&self.core)))
+            .max_decoding_message_size(self.core.limits.message_bytes_max)
+    }
+
+    /// The REST face: the unary calls as JSON under `/v1/measurement`.
+    pub fn rest(&self) -> axum::Router {
+        rest::router(MeasurementGrpc::new(Arc::clone(&self.core)))
+    }
+
+    /// Stops: ends the streams, writes every running session, closes the database. Sessions stay open and go on
+    /// after the next start.
+    pub async fn stop(self) {
+        self.core.stopped.cancel();
+        // The sweeper only logs; that it has ended is all there is to know.
+        let _ = self.sweeper.await;
+        for session in self.core.sessions.all() {
+            let mut live = session.lock().await;
+            live.stream.cancel();
+            self.core.save(&mut live).await;
+        }
+        if let Err(error) = self.core.store.clone().close().await {
+            tracing::error!(%error, "the measurement database was not closed cleanly");
+        }
+    }
+}
+
+/// Ends silent sessions until the service stops. A look that takes long only delays the next.
+async fn sweep(core: Arc<Core>) {
+    let mut tick = tokio::time::interval(Duration::from_millis(core.limits.sweep_ms.max(1)));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = core.stopped.cancelled() => return,
+            _ = tick.tick() => core.time_out_silent().await,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The tables of this module and every question asked of them.
+
+mod entity;
+mod migration;
+mod rows;
+
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Condition, Query};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use store::{Database, Url};
+use uuid::Uuid;
+
+use self::entity::session::{self, StatusRow};
+use self::entity::{StateRow, value};
+use super::rules::{Cursor, HistoryQuery, Status};
+use super::running::{Kept, Running};
+use super::session::{Ended, Measurement, Session};
+use crate::kernel::ServiceError;
+
+/// A stored session, as far as a caller may see it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Found {
+    /// It takes packets.
+    Running,
+    /// It has ended.
+    Ended(Box<Measurement>),
+}
+
+/// A page of measurements and where the next one begins.
+pub(super) type Page = (Vec<Measurement>, Option<Cursor>);
+
+/// The measurement database.
+#[derive(Debug, Clone)]
+pub(super) struct Store(Database);
+
+impl Store {
+    /// Opens the database and brings its tables up to date.
+    pub(super) async fn open(url: &Url, limits: store::Limits) -> Result<Self, ServiceError> {
+        Ok(Self(Database::open::<migration::Migrator>(url, limits).await?))
+    }
+
+    /// Writes a session that begins.
+    pub(super) async fn begin(&self, session: &Session) -> Result<(), ServiceError> {
+        let row = rows::begun(session);
+        self.0.call(|database| session::Entity::insert(row).exec_without_returning(database)).await?;
+        Ok(())
+    }
+
+    /// Writes what a running session resumes from.
+    pub(super) async fn save(&self, id: Uuid, kept: &Kept) -> Result<(), ServiceError> {
+        let change = session::ActiveModel {
+            id: Set(id),
+            packets: Set(kept.sequences.received.cast_signed()),
+            state: Set(Some(StateRow::from(kept))),
+            ..Default::default()
+        };
+        self.0.call(|database| change.update_without_returning(database)).await?;
+        Ok(())
+    }
+
+    /// Ends a running session and writes its values, both or neither, and only once.
+    pub(super) async fn end(&self, id: Uuid, ended: &Ended) -> Result<(), ServiceError> {
+        let change = rows::ended(ended);
+        let values: Vec<_> = ended.values.iter().map(|value| rows::value(id, value)).collect();
+        self.0
+            .transaction(|open| {
+                Box::pin(async move {
+                    let running = Condition::all()
+                        .add(session::Column::Id.eq(id))
+                        .add(session::Column::Status.eq(StatusRow::Active));
+                    let ended = session::Entity::update_many().set(change).filter(running).exec(open).await;
+                    if ended.map_err(store::translate)?.rows_affected != 1 {
+                        let reason = "the session was ended by another call".to_owned();
+                        return Err(ServiceError::Conflict { reason });
+                    }
+                    if !values.is_empty() {
+                        let inserted = value::Entity::insert_many(values).exec_without_returning(open).await;
+                        inserted.map_err(store::translate)?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Every session that was running when the process ended. One that cannot be read is marked as aborted and left
+    /// for a person to look at; it must not keep the others from going on.
+    pub(super) async fn running(&self) -> Result<Vec<(Session, Running)>, ServiceError> {
+        let active = session::Entity::find().filter(session::Column::Status.eq(StatusRow::Active));
+        let rows = self.0.call(|database| active.all(database)).await?;
+        let mut sessions = Vec::with_capacity(rows.len());
+        for row in rows {
+            match resume(&row) {
+                Ok(resumed) => sessions.push(resumed),
+                Err(error) => {
+                    tracing::error!(session = %row.id, %error, "a running session cannot be resumed");
+                    self.abort(row.id).await?;
+                }
+            }
+        }
+        Ok(sessions)
+    }
+
+    async fn abort(&self, id: Uuid) -> Result<(), ServiceError> {
+        let status = Set(StatusRow::Aborted);
+        let change = session::ActiveModel { id: Set(id), status, ..Default::default() };
+        self.0.call(|database| change.update_without_returning(database)).await?;
+        Ok(())
+    }
+
+    /// One session; `None` when there is none.
+    pub(super) async fn find(&self, id: Uuid) -> Result<Option<Found>, ServiceError> {
+        let query = session::Entity::find_by_id(id);
+        let Some(row) = self.0.call(|database| query.one(database)).await? else { return Ok(None) };
+        if Status::from(row.status) == Status::Active {
+            return Ok(Some(Found::Running));
+        }
+        let values = value::Entity::find().filter(value::Column::SessionId.eq(id));
+        let values = self.0.call(|database| values.all(database)).await?;
+        Ok(Some(Found::Ended(Box::new(rows::measurement(row, values)?))))
+    }
+
+    /// A page of ended sessions of a user that have packets, newest first.
+    pub(super) async fn history(&self, query: &HistoryQuery) -> Result<Page, ServiceError> {
+        let mut find = session::Entity::find()
+            .filter(session::Column::UserId.eq(&query.user_id))
+            .filter(session::Column::Status.is_in([StatusRow::Completed, StatusRow::TimedOut]))
+            .order_by_desc(session::Column::EndedMs)
+            .order_by_desc(session::Column::Id)
+            .limit(u64::from(query.page_size) + 1);
+        if let Some(biomarker) = query.biomarker {
+            let carries = Query::select()
+                .column(value::Column::SessionId)
+                .from(value::Entity)
+                .and_where(value::Column::Code.eq(biomarker.code()))
+                .to_owned();
+            find = find.filter(session::Column::Id.in_subquery(carries));
+        }
+        if let Some(Cursor { ended_ms, id }) = query.after {
+            let same = session::Column::EndedMs.eq(ended_ms);
+            let same = Condition::all().add(same).add(session::Column::Id.lt(id));
+            find = find.filter(Condition::any().add(session::Column::EndedMs.lt(ended_ms)).add(same));
+        }
+        let mut rows = self.0.call(|database| find.all(database)).await?;
+        let more = rows.len() > query.page_size as usize;
+        rows.truncate(query.page_size as usize);
+        let mut values = self.values(rows.iter().map(|row| row.id)).await?;
+        let mut page = Vec::with_capacity(rows.len());
+        for row in rows {
+            let own = values.extract_if(.., |value| value.session_id == row.id).collect();
+            page.push(rows::measurement(row, own)?);
+        }
+        let last = page.last().filter(|_| more);
+        let next = last.map(|last| Cursor { ended_ms: last.ended.ended_ms, id: last.session.id });
+        Ok((page, next))
+    }
+
+    async fn values(&self, ids: impl Iterator<Item = Uuid>) -> Result<Vec<value::Model>, ServiceError> {
+        let find = value::Entity::find().filter(value::Column::SessionId.is_in(ids));
+        Ok(self.0.call(|database| find.all(database)).await?)
+    }
+
+    /// Closes the database.
+    pub(super) async fn close(self) -> Result<(), ServiceError> {
+        Ok(self.0.close().await?)
+    }
+}
+
+fn resume(row: &session::Model) -> Result<(Session, Running), ServiceError> {
+    let session = rows::session(row)?;
+    let cartridge = session.new.cartridge;
+    let running = match row.state.clone() {
+        None => Running::new(session.id, cartridge),
+        Some(state) => {
+            let kept = rows::kept(state, cartridge.channels());
+            Running::resume(
+                cartridge,
+                kept.ok_or_else(|| rows::corrupt(row, "state does not fit the cartridge"))?,
+            )
+        }
+    };
+    Ok((session, running))
+}
