@@ -2,7 +2,10 @@
 
 use std::io::{self, Read};
 
-use axum::{body::Body, http::{HeaderMap, header}};
+use axum::{
+    body::Body,
+    http::{HeaderMap, header},
+};
 use bytes::Bytes;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -24,7 +27,9 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limits: &Limits) -> Re
     let collected = tokio::time::timeout(limits.deadline_max(), Limited::new(body, bytes_max).collect());
     let bytes = match collected.await {
         Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => return Err(too_large(bytes_max)),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            return Err(too_large(bytes_max));
+        }
         Ok(Err(_)) => return Err(InferError::Malformed("the request body ended too early".into())),
         Err(_) => return Err(InferError::Malformed("the request body came too slowly".into())),
     };
@@ -73,7 +78,10 @@ fn too_large(limit_bytes: usize) -> InferError {
 mod tests {
     use std::io::Write;
 
-    use flate2::{Compression, write::{GzEncoder, ZlibEncoder}};
+    use flate2::{
+        Compression,
+        write::{GzEncoder, ZlibEncoder},
+    };
 
     use super::*;
 

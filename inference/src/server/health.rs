@@ -57,7 +57,10 @@ impl Health for HealthService {
     }
 
     /// Tells every change of state. An unknown service is told as such, as the protocol asks.
-    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         let known = self.knows(&request.into_inner().service);
         let handle = self.handle.clone();
         let changes = stream::unfold(None, move |last: Option<i32>| {

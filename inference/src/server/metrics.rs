@@ -22,7 +22,8 @@ pub fn rest(handle: Handle) -> Router {
 
 async fn metrics() -> Response {
     let Some(handle) = monitor::install() else {
-        return (StatusCode::NOT_FOUND, "another recorder collects the metrics of this process").into_response();
+        return (StatusCode::NOT_FOUND, "another recorder collects the metrics of this process")
+            .into_response();
     };
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, handle.render()).into_response()

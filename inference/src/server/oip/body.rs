@@ -77,8 +77,9 @@ pub(crate) fn read(
         let text = format!("Inference-Header-Content-Length is {end}, but the body has {} bytes", body.len());
         return Err(InferError::Malformed(text));
     };
-    let request: RequestJson = serde_json::from_slice(json)
-        .map_err(|error| InferError::Malformed(format!("failed to parse the request JSON buffer: {error}")))?;
+    let request: RequestJson = serde_json::from_slice(json).map_err(|error| {
+        InferError::Malformed(format!("failed to parse the request JSON buffer: {error}"))
+    })?;
     let mut rest = body.slice(end..);
     let inputs = request.inputs.into_iter().map(|input| read_input(input, &mut rest));
     let inputs = inputs.collect::<Result<_, _>>()?;
@@ -118,7 +119,8 @@ fn read_input(input: InputJson, rest: &mut Bytes) -> Result<WireTensor, InferErr
             match size.filter(|size| *size <= rest.len()) {
                 Some(size) => WireData::Raw(rest.split_to(size)),
                 None => {
-                    let reason = format!("binary_data_size must be a number up to the {} bytes left", rest.len());
+                    let reason =
+                        format!("binary_data_size must be a number up to the {} bytes left", rest.len());
                     return Err(InferError::input(name, reason));
                 }
             }
@@ -143,7 +145,8 @@ fn read_output(output: OutputJson) -> Result<AskedOutput, InferError> {
 /// The whole body as the only input; its rows follow from its size.
 fn read_raw(body: Bytes, signature: &Signature) -> Result<Asked, InferError> {
     let [spec] = signature.inputs.as_slice() else {
-        let text = format!("a raw binary request needs a model with one input, not {}", signature.inputs.len());
+        let text =
+            format!("a raw binary request needs a model with one input, not {}", signature.inputs.len());
         return Err(InferError::Malformed(text));
     };
     let inner: Vec<i64> = spec.dims.iter().skip(1).map(|dim| (*dim).max(1)).collect();

@@ -69,13 +69,13 @@ fn count_fault(subject: Subject<'_>, signature: &Signature, wires: &[WireTensor]
     let absent = |spec: &&TensorSpec| !wires.iter().any(|wire| wire.name == spec.name);
     let missing = list(signature.inputs.iter().filter(absent).map(|spec| spec.name.as_str()));
     let (want, count, model) = (signature.inputs.len(), wires.len(), subject.model);
-    let text = format!("expected {want} inputs but got {count} inputs for model '{model}'. Got input(s) [{got}]");
+    let text =
+        format!("expected {want} inputs but got {count} inputs for model '{model}'. Got input(s) [{got}]");
     if missing.is_empty() {
         return subject.fault(&format!("{text}."));
     }
-    let text = format!(
-        "{text}, but missing required input(s) [{missing}]. Please provide all required input(s)."
-    );
+    let text =
+        format!("{text}, but missing required input(s) [{missing}]. Please provide all required input(s).");
     subject.fault(&text)
 }
 
@@ -84,7 +84,9 @@ fn unexpected_input(subject: Subject<'_>, signature: &Signature, wires: &[WireTe
     // All names known and one absent means that another came twice.
     let name = wires.iter().map(|wire| wire.name.as_str()).find(|name| !known(name));
     match name {
-        Some(name) => subject.fault(&format!("unexpected inference input '{name}' for model '{}'", subject.model)),
+        Some(name) => {
+            subject.fault(&format!("unexpected inference input '{name}' for model '{}'", subject.model))
+        }
         None => subject.fault(&format!("an inference input is given twice for model '{}'", subject.model)),
     }
 }

@@ -170,7 +170,9 @@ impl Elements {
             Self::Ints(values) => {
                 let mut wide = Vec::with_capacity(values.len() + 1);
                 for value in values.iter() {
-                    wide.push(u64::try_from(*value).map_err(|_| "data has numbers outside every integer type")?);
+                    wide.push(
+                        u64::try_from(*value).map_err(|_| "data has numbers outside every integer type")?,
+                    );
                 }
                 wide.push(value);
                 *self = Self::Uints(wide);

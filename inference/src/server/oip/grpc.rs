@@ -47,7 +47,10 @@ pub fn grpc(handle: Handle) -> GrpcInferenceServiceServer<OipService> {
 
 #[async_trait]
 impl GrpcInferenceService for OipService {
-    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Result<Response<ServerLiveResponse>, Status> {
+    async fn server_live(
+        &self,
+        _: Request<ServerLiveRequest>,
+    ) -> Result<Response<ServerLiveResponse>, Status> {
         Ok(Response::new(ServerLiveResponse { live: true }))
     }
 
@@ -235,6 +238,8 @@ fn whole(parameter: &InferParameter) -> Option<u64> {
     match parameter.parameter_choice.as_ref()? {
         ParameterChoice::Uint64Param(value) => Some(*value),
         ParameterChoice::Int64Param(value) => u64::try_from(*value).ok(),
-        ParameterChoice::BoolParam(_) | ParameterChoice::StringParam(_) | ParameterChoice::DoubleParam(_) => None,
+        ParameterChoice::BoolParam(_) | ParameterChoice::StringParam(_) | ParameterChoice::DoubleParam(_) => {
+            None
+        }
     }
 }

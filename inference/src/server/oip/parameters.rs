@@ -15,8 +15,9 @@ impl Treatment {
     /// Takes the scheduling parameters `priority` (0 = default, 1 = most urgent) and `timeout`
     /// (microseconds); others say nothing to this server.
     pub(super) fn apply(&mut self, name: &str, number: Option<u64>) -> Result<(), InferError> {
-        let number =
-            || number.ok_or_else(|| InferError::input(name, "parameter must be a whole number, not negative"));
+        let number = || {
+            number.ok_or_else(|| InferError::input(name, "parameter must be a whole number, not negative"))
+        };
         match name {
             "priority" => self.priority = Priority::from_level(number()?),
             "timeout" => {
@@ -61,9 +62,11 @@ pub(super) fn grpc_timeout(value: &str) -> Option<Duration> {
 /// Parameters of a tensor that would change its meaning, and that this server does not offer.
 pub(super) fn check_tensor_parameter(tensor: &str, parameter: &str) -> Result<(), InferError> {
     match parameter {
-        "shared_memory_region" | "shared_memory_offset" | "shared_memory_byte_size" => Err(
-            InferError::Unsupported(format!("{tensor}: shared memory is not offered; send the bytes instead")),
-        ),
+        "shared_memory_region" | "shared_memory_offset" | "shared_memory_byte_size" => {
+            Err(InferError::Unsupported(format!(
+                "{tensor}: shared memory is not offered; send the bytes instead"
+            )))
+        }
         "classification" => Err(InferError::Unsupported(format!(
             "{tensor}: the classification extension is not offered; ask for the tensor"
         ))),

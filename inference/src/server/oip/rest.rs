@@ -108,9 +108,7 @@ async fn metadata(State(handle): State<Handle>, target: Targeted) -> Result<Json
     let Target { model, version } = target_of(target)?;
     let metadata = grpc::metadata(&handle, &model, version.as_deref())?;
     let tensors = |tensors: Vec<TensorMetadata>| {
-        let tensor = |tensor: TensorMetadata| {
-            json!({ "name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape })
-        };
+        let tensor = |tensor: TensorMetadata| json!({ "name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape });
         tensors.into_iter().map(tensor).collect::<Value>()
     };
     Ok(Json(json!({
@@ -178,7 +176,8 @@ fn understand(
     let mut asked = body::read(bytes, header_bytes, signature)?;
     let inputs = std::mem::take(&mut asked.inputs);
     let subject = Subject { model, id: &asked.id };
-    let places = outputs::places(subject, signature, asked.outputs.iter().map(|output| output.name.as_str()))?;
+    let places =
+        outputs::places(subject, signature, asked.outputs.iter().map(|output| output.name.as_str()))?;
     let tensors = decode::tensors(subject, signature, inputs)?;
     Ok((asked, tensors, places))
 }

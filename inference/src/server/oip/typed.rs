@@ -35,7 +35,8 @@ pub(super) fn bytes(name: &str, dtype: DType, contents: &InferTensorContents) ->
 pub(super) fn strings<'a>(name: &str, values: impl Iterator<Item = &'a [u8]>) -> Result<Bytes, InferError> {
     let mut bytes = BytesMut::new();
     for value in values {
-        let length = u32::try_from(value.len()).map_err(|_| InferError::input(name, "a string is too long"))?;
+        let length =
+            u32::try_from(value.len()).map_err(|_| InferError::input(name, "a string is too long"))?;
         bytes.put_u32_le(length);
         bytes.put_slice(value);
     }
