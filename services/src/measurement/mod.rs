@@ -25,7 +25,7 @@ use proto::manpasik::v1::ai_inference_service_client::AiInferenceServiceClient;
 use proto::manpasik::v1::measurement_service_server::MeasurementServiceServer;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::calls::Core;
 pub use self::grpc::MeasurementGrpc;
@@ -52,10 +52,12 @@ impl Config {
     }
 }
 
-/// The running service.
+/// The running service. Dropped without [`stop`](Self::stop) it ends its streams and writes what they had; what was
+/// not written is lost as in a crash.
 pub struct MeasurementModule {
     core: Arc<Core>,
     sweeper: JoinHandle<()>,
+    stopped: DropGuard,
 }
 
 impl MeasurementModule {
@@ -86,10 +88,11 @@ impl MeasurementModule {
             limits: config.limits,
             stopped: CancellationToken::new(),
         };
+        let stopped = core.stopped.clone().drop_guard();
         core.resume().await?;
         let core = Arc::new(core);
         let sweeper = tokio::spawn(sweep(Arc::clone(&core)));
-        Ok(Self { core, sweeper })
+        Ok(Self { core, sweeper, stopped })
     }
 
     /// The gRPC face; cheap to clone.
@@ -107,12 +110,11 @@ impl MeasurementModule {
     /// Stops: ends the streams, writes every running session, closes the database. Sessions stay open and go on
     /// after the next start.
     pub async fn stop(self) {
-        self.core.stopped.cancel();
+        drop(self.stopped);
         // The sweeper only logs; that it has ended is all there is to know.
         let _ = self.sweeper.await;
         for session in self.core.sessions.all() {
             let mut live = session.lock().await;
-            live.stream.cancel();
             self.core.save(&mut live).await;
         }
         if let Err(error) = self.core.store.clone().close().await {

@@ -109,6 +109,7 @@ impl Stream {
         tokio::select! {
             biased;
             () = ended.cancelled() => Event::Ended,
+            () = self.core.stopped.cancelled() => Event::Ended,
             () = self.out.closed() => Event::Gone,
             analysis = analyst.next(), if analyst.expects() => Event::Analysis(analysis),
             request = requests.message(), if room => received(request),

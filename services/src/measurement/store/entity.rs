@@ -1,7 +1,7 @@
 //! Rows of the two tables, as the database sees them.
 #![allow(unreachable_pub, missing_docs, reason = "the derives make public items of private rows")]
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(super) mod session {
     //! A measurement session.
@@ -100,6 +100,24 @@ pub(super) mod value {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// A number that reads back as the very same: the fast reader of JSON numbers may be off by the last bit, and an
+/// answer read again must not differ from the one given. Written as a decimal text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exact(pub f64);
+
+impl Serialize for Exact {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.0)
+    }
+}
+
+impl<'d> Deserialize<'d> for Exact {
+    fn deserialize<D: Deserializer<'d>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
 /// What a running session resumes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, sea_orm::FromJsonQueryResult)]
 pub struct StateRow {
@@ -109,21 +127,21 @@ pub struct StateRow {
     pub received: u64,
     pub time_ms: u64,
     pub digest: String,
-    pub sums: Vec<f64>,
-    pub noise_power: f64,
+    pub sums: Vec<Exact>,
+    pub noise_power: Exact,
     pub noise_steps: u64,
     pub last_sequence: u64,
     pub last: Vec<f32>,
     pub level_width: u64,
-    pub level_groups: Vec<f64>,
-    pub level_open: f64,
+    pub level_groups: Vec<Exact>,
+    pub level_open: Exact,
     pub level_filled: u64,
     pub reports: u64,
-    pub environment_sums: [f64; 4],
-    pub temperature_worst: Option<f64>,
-    pub battery_lowest: Option<f64>,
+    pub environment_sums: [Exact; 4],
+    pub temperature_worst: Option<Exact>,
+    pub battery_lowest: Option<Exact>,
     pub self_test_passed: Option<bool>,
-    pub reference_z: Option<f64>,
+    pub reference_z: Option<Exact>,
 }
 
 /// The gates of an ended session.
@@ -135,8 +153,8 @@ pub struct GateRows(pub Vec<GateRow>);
 pub struct GateRow {
     pub gate: String,
     pub passed: bool,
-    pub value: Option<f64>,
-    pub limit: f64,
+    pub value: Option<Exact>,
+    pub limit: Exact,
     pub unit: String,
     pub message: String,
 }
@@ -144,8 +162,25 @@ pub struct GateRow {
 /// Mean surroundings of an ended session.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, sea_orm::FromJsonQueryResult)]
 pub struct EnvironmentRow {
-    pub temperature_celsius: f64,
-    pub humidity_percent: f64,
-    pub pressure_kilopascal: f64,
-    pub battery_percent: f64,
+    pub temperature_celsius: Exact,
+    pub humidity_percent: Exact,
+    pub pressure_kilopascal: Exact,
+    pub battery_percent: Exact,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_number_reads_back_to_the_last_bit(bits: u64) {
+            let number = f64::from_bits(bits);
+            prop_assume!(!number.is_nan());
+            let text = serde_json::to_string(&Exact(number)).expect("writes");
+            let Exact(read) = serde_json::from_str(&text).expect("reads");
+            prop_assert_eq!(read.to_bits(), bits);
+        }
+    }
 }

@@ -6,7 +6,7 @@ use clinical::{Person, Sex};
 use sea_orm::ActiveValue::{NotSet, Set};
 
 use super::entity::session::StatusRow;
-use super::entity::{EnvironmentRow, GateRow, GateRows, StateRow, session, value};
+use super::entity::{EnvironmentRow, Exact, GateRow, GateRows, StateRow, session, value};
 use crate::kernel::ServiceError;
 use crate::measurement::rules::{Environment, GateNote, NewSession, Status};
 use crate::measurement::running::Kept;
@@ -150,14 +150,14 @@ impl From<value::Model> for Value {
 impl From<&GateNote> for GateRow {
     fn from(note: &GateNote) -> Self {
         let GateNote { gate, passed, value, limit, unit, message } = note.clone();
-        Self { gate, passed, value, limit, unit, message }
+        Self { gate, passed, value: value.map(Exact), limit: Exact(limit), unit, message }
     }
 }
 
 impl From<GateRow> for GateNote {
     fn from(row: GateRow) -> Self {
-        let GateRow { gate, passed, value, limit, unit, message } = row;
-        Self { gate, passed, value, limit, unit, message }
+        let GateRow { gate, passed, value, limit: Exact(limit), unit, message } = row;
+        Self { gate, passed, value: number(value), limit, unit, message }
     }
 }
 
@@ -165,7 +165,12 @@ impl From<Environment> for EnvironmentRow {
     fn from(environment: Environment) -> Self {
         let Environment { temperature_celsius, humidity_percent, pressure_kilopascal, battery_percent } =
             environment;
-        Self { temperature_celsius, humidity_percent, pressure_kilopascal, battery_percent }
+        Self {
+            temperature_celsius: Exact(temperature_celsius),
+            humidity_percent: Exact(humidity_percent),
+            pressure_kilopascal: Exact(pressure_kilopascal),
+            battery_percent: Exact(battery_percent),
+        }
     }
 }
 
@@ -173,8 +178,25 @@ impl From<EnvironmentRow> for Environment {
     fn from(row: EnvironmentRow) -> Self {
         let EnvironmentRow { temperature_celsius, humidity_percent, pressure_kilopascal, battery_percent } =
             row;
-        Self { temperature_celsius, humidity_percent, pressure_kilopascal, battery_percent }
+        Self {
+            temperature_celsius: temperature_celsius.0,
+            humidity_percent: humidity_percent.0,
+            pressure_kilopascal: pressure_kilopascal.0,
+            battery_percent: battery_percent.0,
+        }
     }
+}
+
+fn number(exact: Option<Exact>) -> Option<f64> {
+    exact.map(|Exact(number)| number)
+}
+
+fn exact(numbers: Vec<f64>) -> Vec<Exact> {
+    numbers.into_iter().map(Exact).collect()
+}
+
+fn numbers(exact: &[Exact]) -> Vec<f64> {
+    exact.iter().map(|&Exact(number)| number).collect()
 }
 
 impl From<&Kept> for StateRow {
@@ -197,21 +219,21 @@ impl From<&Kept> for StateRow {
             received,
             time_ms,
             digest: hex::encode(digest),
-            sums,
-            noise_power: power,
+            sums: exact(sums),
+            noise_power: Exact(power),
             noise_steps: steps,
             last_sequence,
             last,
             level_width: width,
-            level_groups: groups,
-            level_open: open,
+            level_groups: exact(groups),
+            level_open: Exact(open),
             level_filled: filled,
             reports,
-            environment_sums,
-            temperature_worst,
-            battery_lowest,
+            environment_sums: environment_sums.map(Exact),
+            temperature_worst: temperature_worst.map(Exact),
+            battery_lowest: battery_lowest.map(Exact),
             self_test_passed,
-            reference_z,
+            reference_z: reference_z.map(Exact),
         }
     }
 }
@@ -220,7 +242,7 @@ impl From<&Kept> for StateRow {
 pub(super) fn kept(row: StateRow, channels: usize) -> Option<Kept> {
     let lengths = row.sums.len() == channels && (row.last.is_empty() || row.last.len() == channels);
     let digest = hex::decode(&row.digest).ok().and_then(|bytes| bytes.try_into().ok())?;
-    lengths.then_some(Kept {
+    lengths.then(|| Kept {
         sequences: Sequences {
             first: row.first,
             highest: row.highest,
@@ -229,26 +251,26 @@ pub(super) fn kept(row: StateRow, channels: usize) -> Option<Kept> {
         },
         time_ms: row.time_ms,
         digest,
-        sums: row.sums,
+        sums: numbers(&row.sums),
         noise: Noise {
-            power: row.noise_power,
+            power: row.noise_power.0,
             steps: row.noise_steps,
             last_sequence: row.last_sequence,
             last: row.last,
         },
         level: Level {
             width: row.level_width.max(1),
-            groups: row.level_groups,
-            open: row.level_open,
+            groups: numbers(&row.level_groups),
+            open: row.level_open.0,
             filled: row.level_filled,
         },
         surroundings: Surroundings {
             reports: row.reports,
-            sums: row.environment_sums,
-            temperature_worst: row.temperature_worst,
-            battery_lowest: row.battery_lowest,
+            sums: row.environment_sums.map(|Exact(sum)| sum),
+            temperature_worst: number(row.temperature_worst),
+            battery_lowest: number(row.battery_lowest),
             self_test_passed: row.self_test_passed,
         },
-        reference_z: row.reference_z,
+        reference_z: number(row.reference_z),
     })
 }
