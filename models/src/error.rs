@@ -13,6 +13,14 @@ pub enum ModelError {
         /// Cause.
         source: std::io::Error,
     },
+    /// A bundle cannot be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// File or folder that was to be written.
+        path: PathBuf,
+        /// Cause.
+        source: std::io::Error,
+    },
     /// A bundle file does not have the content its manifest promises, or cannot be understood.
     #[error("`{file}` of the bundle is invalid: {reason}")]
     Invalid {

@@ -67,4 +67,20 @@ impl Signature {
             None => Ok(rows),
         }
     }
+
+    /// Checks that a model gave every output with `rows` rows, as it must.
+    pub fn check_outputs(&self, tensors: &[Tensor], rows: usize) -> Result<(), ModelError> {
+        if tensors.len() != self.outputs.len() {
+            let reason = format!("expected {} outputs, got {}", self.outputs.len(), tensors.len());
+            return Err(ModelError::input("outputs", reason));
+        }
+        for (spec, tensor) in self.outputs.iter().zip(tensors) {
+            spec.check(tensor)?;
+            if tensor.rows() != rows {
+                let reason = format!("has {} rows, expected {rows}", tensor.rows());
+                return Err(ModelError::input(&spec.name, reason));
+            }
+        }
+        Ok(())
+    }
 }

@@ -153,6 +153,47 @@ impl Tensor {
         })
     }
 
+    /// Every element as double precision; `None` for byte strings. Integers beyond 2^53 are
+    /// rounded, so this is for comparing and showing only.
+    pub fn to_f64(&self) -> Option<Vec<f64>> {
+        let data = &self.data;
+        Some(match self.dtype {
+            DType::Bool | DType::U8 => data.iter().map(|byte| f64::from(*byte)).collect(),
+            DType::I8 => elements(data, |bytes| f64::from(i8::from_le_bytes(bytes))),
+            DType::U16 => elements(data, |bytes| f64::from(u16::from_le_bytes(bytes))),
+            DType::I16 => elements(data, |bytes| f64::from(i16::from_le_bytes(bytes))),
+            DType::U32 => elements(data, |bytes| f64::from(u32::from_le_bytes(bytes))),
+            DType::I32 => elements(data, |bytes| f64::from(i32::from_le_bytes(bytes))),
+            DType::U64 => elements(data, |bytes| u64::from_le_bytes(bytes) as f64),
+            DType::I64 => elements(data, |bytes| i64::from_le_bytes(bytes) as f64),
+            DType::F16 => elements(data, |bytes| half::f16::from_le_bytes(bytes).to_f64()),
+            DType::Bf16 => elements(data, |bytes| half::bf16::from_le_bytes(bytes).to_f64()),
+            DType::F32 => elements(data, |bytes| f64::from(f32::from_le_bytes(bytes))),
+            DType::F64 => elements(data, f64::from_le_bytes),
+            DType::Bytes => return None,
+        })
+    }
+
+    /// Index of the first element that is infinite or not a number.
+    pub fn first_non_finite(&self) -> Option<usize> {
+        match self.dtype {
+            DType::F16 => non_finite(&self.data, |bytes| half::f16::from_le_bytes(bytes).is_finite()),
+            DType::Bf16 => non_finite(&self.data, |bytes| half::bf16::from_le_bytes(bytes).is_finite()),
+            DType::F32 => non_finite(&self.data, |bytes| f32::from_le_bytes(bytes).is_finite()),
+            DType::F64 => non_finite(&self.data, |bytes| f64::from_le_bytes(bytes).is_finite()),
+            DType::Bool
+            | DType::U8
+            | DType::U16
+            | DType::U32
+            | DType::U64
+            | DType::I8
+            | DType::I16
+            | DType::I32
+            | DType::I64
+            | DType::Bytes => None,
+        }
+    }
+
     /// Rows `start..start + rows` without copying; only for datatypes of fixed size.
     pub fn slice_rows(&self, start: usize, rows: usize) -> Result<Self, ModelError> {
         let total = self.rows();
@@ -187,6 +228,22 @@ impl Tensor {
         shape[0] = parts.iter().map(|part| part.rows()).sum();
         Ok(Self { dtype: first.dtype, shape, data: data.into() })
     }
+}
+
+fn elements<const N: usize>(data: &[u8], read: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+    data.as_chunks::<N>().0.iter().map(|bytes| read(*bytes)).collect()
+}
+
+/// Looks at blocks without branches first, which the compiler turns into vector code.
+fn non_finite<const N: usize>(data: &[u8], finite: impl Fn([u8; N]) -> bool) -> Option<usize> {
+    const BLOCK: usize = 64;
+    let values = data.as_chunks::<N>().0;
+    for (block, values) in values.chunks(BLOCK).enumerate() {
+        if !values.iter().fold(true, |all, bytes| all & finite(*bytes)) {
+            return values.iter().position(|bytes| !finite(*bytes)).map(|at| block * BLOCK + at);
+        }
+    }
+    None
 }
 
 fn element_count(shape: &[usize]) -> Result<usize, ModelError> {

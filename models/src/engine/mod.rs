@@ -1,6 +1,14 @@
 //! Engines: what turns a bundle into something that runs. Nothing outside this folder names
 //! candle or ONNX Runtime.
 
+pub mod candle;
+mod onnx;
+mod unavailable;
+
+pub use candle::CandleEngine;
+pub use onnx::{OnnxEngine, OnnxOptions, VARIABLES};
+pub use unavailable::UnavailableEngine;
+
 use crate::{Bundle, ModelError, Tensor};
 
 /// Rows of one or several requests, ready for a model: tensors in signature order, all with

@@ -1,0 +1,208 @@
+//! The `[network]` table of `model.toml`: which candle network the weights belong to.
+//!
+//! Only numbers and names stand here; what they mean is `engine::candle::network`. The table
+//! repeats the sizes that the signature implies, so that a trainer can build a network before
+//! there is a bundle; `check.rs` holds the two against each other.
+
+use serde::{Deserialize, Serialize};
+
+/// Shape of a candle network. Inputs are rows of `inputs` numbers in physical units.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum NetworkConfig {
+    /// Class probabilities.
+    Classifier(ClassifierConfig),
+    /// Values in physical units.
+    Regressor(RegressorConfig),
+    /// Reconstruction of its own input.
+    Autoencoder(AutoencoderConfig),
+    /// Quantiles of future values of a series.
+    Forecaster(ForecasterConfig),
+    /// One log relative risk.
+    Risk(RiskConfig),
+}
+
+/// `[network] kind = "classifier"`: the mean over members of the softmax.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassifierConfig {
+    /// Columns of the input.
+    pub inputs: usize,
+    /// Whether a second input `present` says which columns hold a value.
+    #[serde(default)]
+    pub masked: bool,
+    /// Classes.
+    pub outputs: usize,
+    /// Hidden layers.
+    pub body: BodyConfig,
+}
+
+/// `[network] kind = "regressor"`: `link(raw × output scale + output centre)`, mean over members.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegressorConfig {
+    /// Columns of the input.
+    pub inputs: usize,
+    /// Whether a second input `present` says which columns hold a value.
+    #[serde(default)]
+    pub masked: bool,
+    /// Values of one row.
+    pub outputs: usize,
+    /// What keeps the values in their range.
+    #[serde(default)]
+    pub link: Link,
+    /// Hidden layers.
+    pub body: BodyConfig,
+}
+
+/// `[network] kind = "autoencoder"`: standardised residual and its mean square over the
+/// columns that are present. The narrowest hidden layer is the bottleneck.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AutoencoderConfig {
+    /// Columns of the input.
+    pub inputs: usize,
+    /// Whether a second input `present` says which columns hold a value.
+    #[serde(default)]
+    pub masked: bool,
+    /// Hidden layers.
+    pub body: BodyConfig,
+}
+
+/// `[network] kind = "forecaster"`: non-crossing quantiles for each horizon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForecasterConfig {
+    /// Steps of history, oldest first.
+    pub inputs: usize,
+    /// Horizons ahead.
+    pub horizons: usize,
+    /// Quantiles of each horizon, in rising order; the middle one is the anchor.
+    pub quantiles: usize,
+    /// Hidden layers.
+    pub body: BodyConfig,
+}
+
+/// `[network] kind = "risk"`: one unbounded number, mean over members.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RiskConfig {
+    /// Columns of the input.
+    pub inputs: usize,
+    /// Whether a second input `present` says which columns hold a value.
+    #[serde(default)]
+    pub masked: bool,
+    /// Hidden layers.
+    pub body: BodyConfig,
+}
+
+/// `[network.body]`: the shared dense block, an ensemble of equal multilayer perceptrons.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BodyConfig {
+    /// Width of each hidden layer; none makes the network linear.
+    pub hidden: Vec<usize>,
+    /// Non-linearity after each hidden layer.
+    #[serde(default)]
+    pub activation: Activation,
+    /// Share of hidden units dropped in training; nothing is dropped otherwise.
+    #[serde(default)]
+    pub dropout: f32,
+    /// Independently initialised perceptrons, whose answers are averaged.
+    #[serde(default = "one")]
+    pub members: usize,
+    /// Whether a linear map from the input is added to the output.
+    #[serde(default)]
+    pub skip: bool,
+}
+
+impl BodyConfig {
+    /// One perceptron with these hidden layers, rectified, without dropout or linear path.
+    pub fn new(hidden: impl Into<Vec<usize>>) -> Self {
+        Self {
+            hidden: hidden.into(),
+            activation: Activation::default(),
+            dropout: 0.0,
+            members: 1,
+            skip: false,
+        }
+    }
+}
+
+/// Non-linearity of the hidden layers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// `max(x, 0)`; the fastest.
+    #[default]
+    Relu,
+    /// Gaussian error linear unit, tanh form.
+    Gelu,
+}
+
+/// What maps the raw output of a regressor to its values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Link {
+    /// Any number.
+    #[default]
+    Linear,
+    /// `exp`: positive values that err in proportion.
+    Exp,
+    /// `ln(1 + exp)`: positive values that err by amounts.
+    Softplus,
+}
+
+impl NetworkConfig {
+    /// Columns of the first input.
+    pub fn inputs(&self) -> usize {
+        match self {
+            Self::Classifier(ClassifierConfig { inputs, .. })
+            | Self::Regressor(RegressorConfig { inputs, .. })
+            | Self::Autoencoder(AutoencoderConfig { inputs, .. })
+            | Self::Forecaster(ForecasterConfig { inputs, .. })
+            | Self::Risk(RiskConfig { inputs, .. }) => *inputs,
+        }
+    }
+
+    /// Whether there is a second input `present`.
+    pub fn masked(&self) -> bool {
+        match self {
+            Self::Classifier(ClassifierConfig { masked, .. })
+            | Self::Regressor(RegressorConfig { masked, .. })
+            | Self::Autoencoder(AutoencoderConfig { masked, .. })
+            | Self::Risk(RiskConfig { masked, .. }) => *masked,
+            Self::Forecaster(_) => false,
+        }
+    }
+
+    /// Hidden layers.
+    pub fn body(&self) -> &BodyConfig {
+        match self {
+            Self::Classifier(ClassifierConfig { body, .. })
+            | Self::Regressor(RegressorConfig { body, .. })
+            | Self::Autoencoder(AutoencoderConfig { body, .. })
+            | Self::Forecaster(ForecasterConfig { body, .. })
+            | Self::Risk(RiskConfig { body, .. }) => body,
+        }
+    }
+
+    /// Dimensions of each output without the batch dimension, in signature order.
+    pub fn output_dims(&self) -> Vec<Vec<usize>> {
+        match self {
+            Self::Classifier(ClassifierConfig { outputs, .. })
+            | Self::Regressor(RegressorConfig { outputs, .. }) => {
+                vec![vec![*outputs]]
+            }
+            Self::Autoencoder(AutoencoderConfig { inputs, .. }) => vec![vec![1], vec![*inputs]],
+            Self::Forecaster(ForecasterConfig { horizons, quantiles, .. }) => {
+                vec![vec![*horizons, *quantiles]]
+            }
+            Self::Risk(_) => vec![vec![1]],
+        }
+    }
+}
+
+fn one() -> usize {
+    1
+}

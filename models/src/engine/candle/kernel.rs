@@ -1,0 +1,184 @@
+//! The arithmetic of serving: one dense layer over rows.
+//!
+//! General matrix kernels choose their order of summing by the number of rows, so the last bits
+//! of a row would depend on its neighbours in the batch. Here every element is
+//! `bias + x₀w₀ + x₁w₁ + …`, fused and in that order, whatever the batch: a row alone and a row
+//! among others are equal bit for bit. It also runs on the calling thread only, so the speed does
+//! not hang on a setting of a thread pool.
+
+use crate::bundle::network::Activation;
+
+/// Rows that share one pass over the weights.
+const ROWS: usize = 4;
+
+/// One layer of one member: `weight` is `[inputs, outputs]`, row after row.
+#[derive(Clone, Copy)]
+pub(super) struct Layer<'a> {
+    pub(super) weight: &'a [f32],
+    pub(super) bias: &'a [f32],
+    pub(super) inputs: usize,
+    pub(super) activation: Option<Activation>,
+}
+
+impl Layer<'_> {
+    fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// Writes `activation(x · weight + bias)` of each row of `x` to `y`.
+    pub(super) fn run(&self, x: &[f32], y: &mut [f32]) {
+        let outputs = self.outputs();
+        let full = x.len() / (ROWS * self.inputs) * ROWS;
+        let (x_blocks, x_rest) = x.split_at(full * self.inputs);
+        let (y_blocks, y_rest) = y.split_at_mut(full * outputs);
+        let blocks = x_blocks.chunks_exact(ROWS * self.inputs);
+        for (x, y) in blocks.zip(y_blocks.chunks_exact_mut(ROWS * outputs)) {
+            self.rows::<ROWS, 16>(x, y);
+        }
+        for (x, y) in x_rest.chunks_exact(self.inputs).zip(y_rest.chunks_exact_mut(outputs)) {
+            self.rows::<1, 64>(x, y);
+        }
+        if let Some(activation) = self.activation {
+            activate(activation, y);
+        }
+    }
+
+    /// `R` rows, in tiles of `C` columns, then of 8, then of 1.
+    fn rows<const R: usize, const C: usize>(&self, x: &[f32], y: &mut [f32]) {
+        let outputs = self.outputs();
+        let mut column = 0;
+        while column + C <= outputs {
+            self.tile::<R, C>(x, y, column);
+            column += C;
+        }
+        while column + 8 <= outputs {
+            self.tile::<R, 8>(x, y, column);
+            column += 8;
+        }
+        while column < outputs {
+            self.tile::<R, 1>(x, y, column);
+            column += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn tile<const R: usize, const C: usize>(&self, x: &[f32], y: &mut [f32], column: usize) {
+        let outputs = self.outputs();
+        let mut sums = [[0.0f32; C]; R];
+        for sums in &mut sums {
+            sums.copy_from_slice(&self.bias[column..column + C]);
+        }
+        for (k, weights) in self.weight.chunks_exact(outputs).enumerate() {
+            let weights = &weights[column..column + C];
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let value = x[row * self.inputs + k];
+                for (sum, weight) in sums.iter_mut().zip(weights) {
+                    *sum = value.mul_add(*weight, *sum);
+                }
+            }
+        }
+        for (row, sums) in sums.iter().enumerate() {
+            y[row * outputs + column..][..C].copy_from_slice(sums);
+        }
+    }
+}
+
+fn activate(activation: Activation, values: &mut [f32]) {
+    match activation {
+        Activation::Relu => values.iter_mut().for_each(|value| *value = value.max(0.0)),
+        Activation::Gelu => values.iter_mut().for_each(|value| *value = gelu(*value)),
+    }
+}
+
+/// The tanh form, as in training.
+fn gelu(x: f32) -> f32 {
+    const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+    0.5 * x * (1.0 + (SQRT_2_OVER_PI * x * (1.0 + 0.044_715 * x * x)).tanh())
+}
+
+/// Turns each row of `width` numbers into probabilities.
+pub(super) fn softmax(values: &mut [f32], width: usize) {
+    for row in values.chunks_exact_mut(width) {
+        let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        row.iter_mut().for_each(|value| *value = (*value - top).exp());
+        let sum: f32 = row.iter().sum();
+        row.iter_mut().for_each(|value| *value /= sum);
+    }
+}
+
+/// `ln(1 + eˣ)` without overflow.
+pub(super) fn softplus(x: f32) -> f32 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// Mean over the members, which stand one after another in `values`.
+pub(super) fn mean(mut values: Vec<f32>, members: usize) -> Vec<f32> {
+    let size = values.len() / members.max(1);
+    if members > 1 {
+        let (mean, others) = values.split_at_mut(size);
+        for other in others.chunks_exact(size.max(1)) {
+            mean.iter_mut().zip(other).for_each(|(mean, other)| *mean += other);
+        }
+        mean.iter_mut().for_each(|mean| *mean /= members as f32);
+        values.truncate(size);
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        (0..count).map(|i| ((i as u32 * 2_654_435_761 + seed) % 2001) as f32 / 1000.0 - 1.0).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_is_the_same_alone_and_among_others(
+            rows in 1usize..11, inputs in 1usize..40, outputs in 1usize..90, seed: u16,
+        ) {
+            let (weight, bias) = (numbers(inputs * outputs, 7), numbers(outputs, 3));
+            let activation = Some(if seed % 2 == 0 { Activation::Relu } else { Activation::Gelu });
+            let layer = Layer { weight: &weight, bias: &bias, inputs, activation };
+            let x = numbers(rows * inputs, seed.into());
+            let mut together = vec![0.0; rows * outputs];
+            layer.run(&x, &mut together);
+            for row in 0..rows {
+                let mut alone = vec![0.0; outputs];
+                layer.run(&x[row * inputs..][..inputs], &mut alone);
+                prop_assert_eq!(&together[row * outputs..][..outputs], &alone[..]);
+            }
+        }
+
+        #[test]
+        fn it_is_the_sum_of_products(inputs in 1usize..40, outputs in 1usize..90) {
+            let (weight, bias, x) = (numbers(inputs * outputs, 1), numbers(outputs, 2), numbers(inputs, 5));
+            let mut y = vec![0.0; outputs];
+            Layer { weight: &weight, bias: &bias, inputs, activation: None }.run(&x, &mut y);
+            for (column, got) in y.iter().enumerate() {
+                let product = |k: usize| f64::from(x[k]) * f64::from(weight[k * outputs + column]);
+                let want = f64::from(bias[column]) + (0..inputs).map(product).sum::<f64>();
+                prop_assert!((f64::from(*got) - want).abs() < 1e-4);
+            }
+        }
+    }
+
+    #[test]
+    fn softmax_and_softplus_do_not_overflow() {
+        let mut values = vec![1e30, 0.0, -1e30, 5.0, 5.0, 5.0];
+        softmax(&mut values, 3);
+        assert_eq!(values[..3], [1.0, 0.0, 0.0]);
+        assert!((values[3] - 1.0 / 3.0).abs() < 1e-6);
+        assert_eq!((softplus(1e30), softplus(-1e30)), (1e30, 0.0));
+        assert!((softplus(0.0) - 2.0f32.ln()).abs() < 1e-7);
+    }
+
+    #[test]
+    fn members_are_averaged() {
+        assert_eq!(mean(vec![1.0, 2.0, 3.0, 6.0], 2), [2.0, 4.0]);
+        assert_eq!(mean(vec![1.0, 2.0], 1), [1.0, 2.0]);
+    }
+}

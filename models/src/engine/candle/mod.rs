@@ -1,0 +1,78 @@
+//! The engine for tables, series and sensor channels: networks of this crate over safetensors.
+//!
+//! candle holds the weights and differentiates in training; serving runs `kernel` over the same
+//! tensors, so a row's answer does not depend on the batch it travels in.
+
+mod kernel;
+pub mod network;
+mod weights;
+
+use network::Network;
+use weights::Weights;
+
+use super::{Batch, Engine, Model};
+use crate::bundle::{BundleConfig, CONFIG_FILE};
+use crate::{Bundle, ModelError, Signature, Tensor};
+
+/// Runs candle networks on the calling thread.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CandleEngine;
+
+impl CandleEngine {
+    /// The engine; it needs nothing.
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// A model from the bytes of `weights.safetensors`, before or without a bundle.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] naming the file: weights that are malformed, not finite, missing,
+    /// of another shape than the network's, or left over.
+    pub fn open(&self, config: &BundleConfig, weights: &[u8]) -> Result<Box<dyn Model>, ModelError> {
+        let file = config.engine.weights_file();
+        let kind = config.network.as_ref();
+        let kind = kind.ok_or_else(|| ModelError::invalid(CONFIG_FILE, "has no [network] table"))?;
+        let weights = Weights::read(file, weights)?;
+        let network = Network::new(kind, weights.builder())
+            .map_err(|error| ModelError::invalid(file, error.to_string()))?;
+        if let Some(name) = weights.unused() {
+            let reason = format!("has tensor `{name}`, which the network does not know");
+            return Err(ModelError::invalid(file, reason));
+        }
+        network.check().map_err(|reason| ModelError::invalid(file, reason))?;
+        Ok(Box::new(CandleModel { name: config.name.clone(), signature: config.signature()?, network }))
+    }
+}
+
+impl Engine for CandleEngine {
+    fn name(&self) -> &'static str {
+        "candle"
+    }
+
+    fn load(&self, bundle: &Bundle) -> Result<Box<dyn Model>, ModelError> {
+        self.open(bundle.config(), &bundle.weights()?)
+    }
+}
+
+struct CandleModel {
+    name: String,
+    signature: Signature,
+    network: Network,
+}
+
+impl Model for CandleModel {
+    fn run(&mut self, batch: Batch) -> Result<Batch, ModelError> {
+        let rows = self.signature.check_inputs(&batch.tensors)?;
+        let inputs = batch.tensors.iter().map(Tensor::as_f32).collect::<Result<Vec<_>, _>>()?;
+        let features = inputs.first().map_or(&[][..], |input| input);
+        let present = inputs.get(1).map(|input| &**input);
+        let failed = |reason: String| ModelError::Run { model: self.name.clone(), reason };
+        let outputs = self.network.run(features, present).map_err(|error| failed(error.to_string()))?;
+        let tensors = outputs.iter().zip(&self.signature.outputs).map(|(values, spec)| {
+            let inner = spec.dims.iter().skip(1).map(|dim| usize::try_from(*dim).unwrap_or_default());
+            Tensor::from_f32(std::iter::once(rows).chain(inner).collect(), values)
+        });
+        Ok(Batch { tensors: tensors.collect::<Result<_, _>>()? })
+    }
+}
