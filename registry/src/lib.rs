@@ -1,1 +1,9 @@
-//! Which version serves: the catalogue of bundles and their aliases.
+//! Which version serves: the catalogue of bundles and their versions.
+//!
+//! For now the catalogue is what lies in folders, `<folder>/<name>/<version>/`, and of each
+//! model the highest sound version is live. Approval, canary and audit come with the registry
+//! proper, behind the same questions: what is there, and which version serves.
+
+mod catalogue;
+
+pub use catalogue::{Catalogue, Entry};

@@ -177,7 +177,10 @@ impl From<ModelError> for InferError {
                 tracing::error!(model, reason, "model failed");
                 Self::Failed { model }
             }
-            ModelError::Read { .. } | ModelError::Invalid { .. } | ModelError::EngineUnavailable { .. } => {
+            ModelError::Read { .. }
+            | ModelError::Write { .. }
+            | ModelError::Invalid { .. }
+            | ModelError::EngineUnavailable { .. } => {
                 Self::Unavailable { name: "?".into(), reason: chain(&error) }
             }
         }

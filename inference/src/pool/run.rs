@@ -188,6 +188,7 @@ impl Pool {
             ModelError::Input { field, reason } => InferError::Input { field, reason },
             ModelError::Run { .. }
             | ModelError::Read { .. }
+            | ModelError::Write { .. }
             | ModelError::Invalid { .. }
             | ModelError::EngineUnavailable { .. } => {
                 tracing::error!(
