@@ -7,6 +7,8 @@ pub mod bundle;
 pub mod calibration;
 pub mod engine;
 mod error;
+pub mod explain;
+pub mod family;
 pub mod signature;
 pub mod tensor;
 

@@ -18,6 +18,7 @@ mod stats;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub(crate) use classes::winner;
 pub use classes::{ClassCase, Classes, ReliabilityBin, fit_classes};
 pub use food::{Food, PORTION_UNCERTAINTY, fit_food};
 pub use forecast::{Forecast, HorizonCase, HorizonWidth, fit_forecast};

@@ -1,0 +1,300 @@
+//! The sensor models: from corrected channels to values, to the class of the cartridge, to a quality, and from raw to
+//! calibrated channels. All are trained on simulated sweeps, which their bundles say.
+
+use clinical::Biomarker;
+use clinical::layout::{BASE_CHANNELS, BASE_FREQUENCIES, ELECTRODES};
+
+use super::{Encoded, calibration, output};
+use crate::bundle::BundleConfig;
+use crate::calibration::{Calibration, Classes, Interval, Part, Residuals, winner};
+use crate::explain::{Contribution, Explanation, Method};
+use crate::{Bundle, ModelError, Tensor};
+
+/// Channels every sensor model takes.
+pub const CHANNELS: usize = BASE_CHANNELS;
+/// Statistics that the quality model takes.
+pub const STATISTICS: usize = 6;
+
+/// Checks a sweep in ohm and makes one row of it.
+fn row(field: &str, values: &[f32], expected: usize) -> Result<Tensor, ModelError> {
+    if values.len() != expected {
+        let reason = format!("has {} values, expected {expected}", values.len());
+        return Err(ModelError::input(field, reason));
+    }
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(at) => Err(ModelError::input(format!("{field}[{at}]"), "is not a finite number")),
+        None => Tensor::from_f32(vec![1, expected], values),
+    }
+}
+
+/// Predicts the analytes of a cartridge.
+#[derive(Debug, Clone)]
+pub struct ValuePredictor {
+    model: String,
+    analytes: Vec<Biomarker>,
+    residuals: Residuals,
+    coverage: f64,
+}
+
+/// One predicted value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predicted {
+    /// What it is a value of.
+    pub biomarker: Biomarker,
+    /// Canonical unit.
+    pub value: f64,
+    /// Around the value.
+    pub interval: Interval,
+    /// Electrodes that moved the value; absent when the bundle names no mean sweep.
+    pub explanation: Option<Explanation>,
+}
+
+impl ValuePredictor {
+    /// The predictor of a bundle.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] when a label is no biomarker or the calibration lacks it.
+    pub fn new(bundle: &Bundle) -> Result<Self, ModelError> {
+        Self::of(bundle.config(), &calibration(bundle)?)
+    }
+
+    fn of(config: &BundleConfig, calibration: &Calibration) -> Result<Self, ModelError> {
+        let Part::Residuals(residuals) = calibration.part() else {
+            return Err(calibration.unexpected("residuals"));
+        };
+        let analyte = |label: &String| {
+            let known = Biomarker::from_code(label).filter(|_| residuals.output(label).is_some());
+            known.ok_or_else(|| {
+                ModelError::invalid("model.toml", format!("label `{label}` is no biomarker with a calibration"))
+            })
+        };
+        let analytes = config.labels.iter().map(analyte).collect::<Result<Vec<_>, _>>()?;
+        let baseline = residuals.baseline.len();
+        if analytes.is_empty() || (baseline != 0 && baseline != CHANNELS) {
+            let reason = format!("needs labels and a baseline of {CHANNELS} values, got {baseline}");
+            return Err(ModelError::invalid(crate::calibration::FILE, reason));
+        }
+        let coverage = calibration.coverage();
+        Ok(Self { model: config.name.clone(), analytes, residuals: residuals.clone(), coverage })
+    }
+
+    /// Every analyte the predictor knows, in output order.
+    #[must_use]
+    pub fn analytes(&self) -> &[Biomarker] {
+        &self.analytes
+    }
+
+    /// Tensors of a corrected sweep in ohm: itself, a copy per electrode with the mean sweep in its place, and the mean
+    /// sweep alone.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] naming `channels`.
+    pub fn encode(&self, channels: &[f32]) -> Result<Encoded<()>, ModelError> {
+        let case = row("channels", channels, CHANNELS)?;
+        let baseline: Vec<f32> = self.residuals.baseline.iter().map(|value| *value as f32).collect();
+        if baseline.is_empty() {
+            return Ok(Encoded { tensors: vec![case], case: () });
+        }
+        let mut values = channels.repeat(ELECTRODES + 1);
+        for electrode in 0..ELECTRODES {
+            let own = electrode * BASE_FREQUENCIES..(electrode + 1) * BASE_FREQUENCIES;
+            let start = (electrode + 1) * CHANNELS;
+            values[start + own.start..start + own.end].copy_from_slice(&baseline[own]);
+        }
+        values.extend_from_slice(&baseline);
+        let tensor = Tensor::from_f32(vec![ELECTRODES + 2, CHANNELS], &values)?;
+        Ok(Encoded { tensors: vec![tensor], case: () })
+    }
+
+    /// Reads the values of `wanted`, those the cartridge measures, in output order.
+    ///
+    /// # Errors
+    /// [`ModelError::Run`] when the outputs are not what the signature promises.
+    pub fn decode(
+        &self,
+        encoded: &Encoded<()>,
+        outputs: &[Tensor],
+        wanted: &[Biomarker],
+    ) -> Result<Vec<Predicted>, ModelError> {
+        let width = self.analytes.len();
+        let values = output(&self.model, outputs, 0, (encoded.rows(), width))?;
+        let predicted = |(index, biomarker): (usize, &Biomarker)| {
+            let column: Vec<f64> = values.chunks_exact(width).map(|row| row[index]).collect();
+            let (low, high) = biomarker.plausible();
+            let value = column[0].clamp(low, high);
+            let residual = self.residuals.output(biomarker.code())?;
+            Some(Predicted {
+                biomarker: *biomarker,
+                value,
+                interval: residual.interval(value, self.coverage).clamped(low, high),
+                explanation: (column.len() > 1).then(|| electrodes(*biomarker, &column)),
+            })
+        };
+        let of_cartridge = self.analytes.iter().enumerate().filter(|(_, b)| wanted.contains(b));
+        Ok(of_cartridge.filter_map(predicted).collect())
+    }
+}
+
+/// Explanation from the rows of [`ValuePredictor::encode`].
+fn electrodes(biomarker: Biomarker, column: &[f64]) -> Explanation {
+    let part = |electrode: usize| Contribution {
+        feature: format!("electrode_{electrode}"),
+        loinc: String::new(),
+        value: None,
+        unit: biomarker.unit().ucum().into(),
+        contribution: column[0] - column[electrode + 1],
+    };
+    let base = column[ELECTRODES + 1];
+    Explanation::of(Method::Occlusion, biomarker.code(), base, (0..ELECTRODES).map(part).collect())
+}
+
+/// A classifier over channels or statistics: fingerprint and quality.
+#[derive(Debug, Clone)]
+pub struct Classifier {
+    model: String,
+    field: String,
+    inputs: usize,
+    labels: Vec<String>,
+    classes: Classes,
+    coverage: f64,
+}
+
+/// What a sensor classifier says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recognised {
+    /// Every class with its probability.
+    pub probabilities: Vec<(String, f64)>,
+    /// Index of the most likely class.
+    pub winner: usize,
+    /// How often an answer this sure was right.
+    pub interval: Interval,
+    /// Classes that cannot be ruled out.
+    pub prediction_set: Vec<String>,
+}
+
+impl Classifier {
+    /// The classifier of a bundle (task `sensor_fingerprint` or `sensor_quality`).
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] when labels and calibration do not fit.
+    pub fn new(bundle: &Bundle) -> Result<Self, ModelError> {
+        Self::of(bundle.config(), &calibration(bundle)?)
+    }
+
+    fn of(config: &BundleConfig, calibration: &Calibration) -> Result<Self, ModelError> {
+        let Part::Classes(classes) = calibration.part() else {
+            return Err(calibration.unexpected("classes"));
+        };
+        let input = config.inputs.first().and_then(|i| Some((i.name.clone(), usize::try_from(*i.dims.get(1)?).ok()?)));
+        let Some((field, inputs)) = input else {
+            return Err(ModelError::invalid("model.toml", "the input needs a fixed size"));
+        };
+        if config.labels.len() != classes.thresholds.len() || config.labels.len() < 2 {
+            let reason = format!("has {} thresholds for {} labels", classes.thresholds.len(), config.labels.len());
+            return Err(ModelError::invalid(crate::calibration::FILE, reason));
+        }
+        Ok(Self {
+            model: config.name.clone(),
+            field,
+            inputs,
+            labels: config.labels.clone(),
+            classes: classes.clone(),
+            coverage: calibration.coverage(),
+        })
+    }
+
+    /// Tensor of one row.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] naming the field.
+    pub fn encode(&self, values: &[f32]) -> Result<Encoded<()>, ModelError> {
+        Ok(Encoded { tensors: vec![row(&self.field, values, self.inputs)?], case: () })
+    }
+
+    /// Reads the outputs.
+    ///
+    /// # Errors
+    /// [`ModelError::Run`] when the outputs are not what the signature promises.
+    pub fn decode(&self, outputs: &[Tensor]) -> Result<Recognised, ModelError> {
+        let values = output(&self.model, outputs, 0, (1, self.labels.len()))?;
+        let winner = winner(&values);
+        let set = self.classes.prediction_set(&values);
+        Ok(Recognised {
+            interval: self.classes.interval(values[winner], self.coverage),
+            prediction_set: set.into_iter().map(|class| self.labels[class].clone()).collect(),
+            winner,
+            probabilities: self.labels.iter().cloned().zip(values).collect(),
+        })
+    }
+}
+
+/// The six statistics of a series of sweeps that the quality model takes: mean and standard deviation of the sweep
+/// means, largest and mean step between neighbours relative to the mean, relative drift from first to last, and the
+/// share of channels that vary by more than a tenth. `None` for fewer than two sweeps.
+#[must_use]
+pub fn statistics(sweeps: &[&[f32]]) -> Option<[f32; STATISTICS]> {
+    let means: Vec<f64> = sweeps
+        .iter()
+        .map(|sweep| sweep.iter().copied().map(f64::from).sum::<f64>() / sweep.len().max(1) as f64)
+        .collect();
+    let (first, last) = (means.first()?, means.get(1).and(means.last())?);
+    let mean = means.iter().sum::<f64>() / means.len() as f64;
+    let scale = mean.abs().max(f64::MIN_POSITIVE);
+    let sd = (means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / means.len() as f64).sqrt();
+    let steps: Vec<f64> = means.windows(2).map(|pair| (pair[1] - pair[0]).abs() / scale).collect();
+    let step_max = steps.iter().copied().fold(0.0, f64::max);
+    let step_mean = steps.iter().sum::<f64>() / steps.len() as f64;
+    let width = sweeps.iter().map(|sweep| sweep.len()).min()?;
+    let restless = (0..width).filter(|&channel| varies(sweeps, channel)).count() as f64 / width.max(1) as f64;
+    Some([mean, sd, step_max, step_mean, (last - first) / scale, restless].map(|value| value as f32))
+}
+
+/// Whether a channel's range is more than a tenth of its mean.
+fn varies(sweeps: &[&[f32]], channel: usize) -> bool {
+    let (mut low, mut high, mut sum) = (f32::INFINITY, f32::NEG_INFINITY, 0.0);
+    for sweep in sweeps {
+        let value = sweep[channel];
+        (low, high, sum) = (low.min(value), high.max(value), sum + value);
+    }
+    high - low > 0.1 * (sum / sweeps.len() as f32).abs()
+}
+
+/// Reads calibrated channels, the output of task `sensor_calibration`.
+///
+/// # Errors
+/// [`ModelError::Run`] when the outputs are not what the signature promises.
+pub fn calibrated(model: &str, outputs: &[Tensor]) -> Result<Vec<f32>, ModelError> {
+    Ok(output(model, outputs, 0, (1, CHANNELS))?.into_iter().map(|value| value as f32).collect())
+}
+
+/// Tensor of one raw corrected sweep for task `sensor_calibration`.
+///
+/// # Errors
+/// [`ModelError::Input`] naming `channels`.
+pub fn uncalibrated(channels: &[f32]) -> Result<Encoded<()>, ModelError> {
+    Ok(Encoded { tensors: vec![row("channels", channels, CHANNELS)?], case: () })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sweeps_of_the_wrong_size_or_not_finite_name_the_channel() {
+        let mut channels = vec![100.0; CHANNELS];
+        assert!(uncalibrated(&channels).is_ok());
+        channels[7] = f32::INFINITY;
+        assert!(uncalibrated(&channels).is_err_and(|e| e.to_string().starts_with("channels[7]")));
+        assert!(uncalibrated(&channels[1..]).is_err_and(|e| e.to_string().contains("87 values, expected 88")));
+    }
+
+    #[test]
+    fn statistics_tell_a_still_series_from_a_drifting_one() {
+        let still = vec![100.0f32; 4];
+        assert_eq!(statistics(&[&still, &still]), Some([100.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
+        let moved = vec![150.0f32; 4];
+        let drifting = statistics(&[&still, &moved]).expect("two sweeps");
+        assert!((drifting[4] - 0.4).abs() < 1e-6 && (drifting[5] - 1.0).abs() < 1e-6);
+        assert_eq!(statistics(&[&still]), None);
+    }
+}
