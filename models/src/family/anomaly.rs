@@ -87,7 +87,9 @@ impl Encoder {
         };
         let width = config.inputs.first().and_then(|input| usize::try_from(*input.dims.get(1)?).ok());
         let input = if config.features.is_empty() {
-            Input::Sweep(width.ok_or_else(|| ModelError::invalid("model.toml", "channels need a fixed size"))?)
+            Input::Sweep(
+                width.ok_or_else(|| ModelError::invalid("model.toml", "channels need a fixed size"))?,
+            )
         } else {
             Input::Panel(Columns::new(&config.features)?)
         };

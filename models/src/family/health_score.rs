@@ -153,7 +153,9 @@ impl Encoder {
         let present = self.columns.present(row);
         let names = AREAS.iter().map(|(name, _)| *name).chain([OTHER]);
         names
-            .map(|name| (name, present.iter().copied().filter(|index| of(index) == Some(name)).collect::<Vec<_>>()))
+            .map(|name| {
+                (name, present.iter().copied().filter(|index| of(index) == Some(name)).collect::<Vec<_>>())
+            })
             .filter(|(_, columns)| !columns.is_empty())
             .collect()
     }

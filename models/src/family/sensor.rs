@@ -65,7 +65,10 @@ impl ValuePredictor {
         let analyte = |label: &String| {
             let known = Biomarker::from_code(label).filter(|_| residuals.output(label).is_some());
             known.ok_or_else(|| {
-                ModelError::invalid("model.toml", format!("label `{label}` is no biomarker with a calibration"))
+                ModelError::invalid(
+                    "model.toml",
+                    format!("label `{label}` is no biomarker with a calibration"),
+                )
             })
         };
         let analytes = config.labels.iter().map(analyte).collect::<Result<Vec<_>, _>>()?;
@@ -185,12 +188,16 @@ impl Classifier {
         let Part::Classes(classes) = calibration.part() else {
             return Err(calibration.unexpected("classes"));
         };
-        let input = config.inputs.first().and_then(|i| Some((i.name.clone(), usize::try_from(*i.dims.get(1)?).ok()?)));
+        let input = config
+            .inputs
+            .first()
+            .and_then(|i| Some((i.name.clone(), usize::try_from(*i.dims.get(1)?).ok()?)));
         let Some((field, inputs)) = input else {
             return Err(ModelError::invalid("model.toml", "the input needs a fixed size"));
         };
         if config.labels.len() != classes.thresholds.len() || config.labels.len() < 2 {
-            let reason = format!("has {} thresholds for {} labels", classes.thresholds.len(), config.labels.len());
+            let reason =
+                format!("has {} thresholds for {} labels", classes.thresholds.len(), config.labels.len());
             return Err(ModelError::invalid(crate::calibration::FILE, reason));
         }
         Ok(Self {
@@ -285,7 +292,9 @@ mod tests {
         assert!(uncalibrated(&channels).is_ok());
         channels[7] = f32::INFINITY;
         assert!(uncalibrated(&channels).is_err_and(|e| e.to_string().starts_with("channels[7]")));
-        assert!(uncalibrated(&channels[1..]).is_err_and(|e| e.to_string().contains("87 values, expected 88")));
+        assert!(
+            uncalibrated(&channels[1..]).is_err_and(|e| e.to_string().contains("87 values, expected 88"))
+        );
     }
 
     #[test]

@@ -133,7 +133,8 @@ fn column(feature: &FeatureConfig) -> Result<Column, ModelError> {
             (Some(biomarker), _) => Source::Biomarker(biomarker),
             (None, Some(finding)) => Source::Finding(finding),
             (None, None) => {
-                let reason = format!("feature `{other}` is neither a biomarker, a finding, `age` nor `sex_male`");
+                let reason =
+                    format!("feature `{other}` is neither a biomarker, a finding, `age` nor `sex_male`");
                 return Err(ModelError::invalid("model.toml", reason));
             }
         },

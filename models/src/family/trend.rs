@@ -8,7 +8,7 @@
 use clinical::{Biomarker, Unit, ValueError};
 
 use super::{Encoded, calibration, output};
-use crate::bundle::{BundleConfig, ForecastConfig};
+use crate::bundle::{BundleConfig, config::ForecastConfig};
 use crate::calibration::{Calibration, Forecast, Interval, Part};
 use crate::explain::{Contribution, Explanation, Method};
 use crate::{Bundle, ModelError, Tensor};
@@ -55,7 +55,8 @@ impl Series {
                 let reason = format!("is {}, expected milliseconds since 1970", sample.time_unix_ms);
                 return Err(ModelError::input(format!("points[{index}].time_unix_ms"), reason));
             }
-            let refused = |error: ValueError| ModelError::input(format!("points[{index}].value"), error.to_string());
+            let refused =
+                |error: ValueError| ModelError::input(format!("points[{index}].value"), error.to_string());
             sample.value = biomarker.read(sample.value, unit).map_err(refused)?;
         }
         samples.sort_by_key(|sample| sample.time_unix_ms);
@@ -192,7 +193,8 @@ impl Encoder {
             return Err(calibration.unexpected("forecast"));
         };
         let toml = |reason: String| ModelError::invalid("model.toml", reason);
-        let forecast = config.forecast.clone().ok_or_else(|| toml("a trend model needs [forecast]".into()))?;
+        let forecast =
+            config.forecast.clone().ok_or_else(|| toml("a trend model needs [forecast]".into()))?;
         let biomarker = Biomarker::from_code(&config.task)
             .ok_or_else(|| toml(format!("task `{}` is no biomarker", config.task)))?;
         let level = |wanted: f64| {
@@ -200,9 +202,16 @@ impl Encoder {
             at.ok_or_else(|| toml(format!("quantile {wanted} is missing")))
         };
         let columns = (level(widths.low)?, level(0.5)?, level(widths.high)?);
-        let same = widths.horizons.iter().map(|h| h.seconds).eq(forecast.horizons_seconds.iter().map(|s| u64::from(*s)));
+        let same = widths
+            .horizons
+            .iter()
+            .map(|h| h.seconds)
+            .eq(forecast.horizons_seconds.iter().map(|s| u64::from(*s)));
         if !same {
-            return Err(ModelError::invalid(crate::calibration::FILE, "horizons are not those of model.toml"));
+            return Err(ModelError::invalid(
+                crate::calibration::FILE,
+                "horizons are not those of model.toml",
+            ));
         }
         let (model, widths, coverage) = (config.name.clone(), widths.clone(), calibration.coverage());
         Ok(Self { model, biomarker, forecast, widths, columns, coverage })

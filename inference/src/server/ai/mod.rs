@@ -1,1 +1,125 @@
-//! The AiInference service: the model families over gRPC and REST.
+//! The AiInference service: typed questions to the model families over gRPC.
+//!
+//! A handler turns the message into a question ([`read`]), the family into tensors, the handle runs them, the family
+//! reads the answer and [`write`] turns it into a message. Every answer names its model version, interval,
+//! explanation and safety verdict; what could not be answered is a warning, or an error when nothing could.
+
+mod analyze;
+mod family;
+mod food;
+mod health_score;
+mod judge;
+mod list;
+mod read;
+mod sensor;
+mod stream;
+mod trend;
+mod write;
+
+use std::sync::{Arc, OnceLock};
+
+use proto::manpasik::v1::{self as wire, ai_inference_service_server::AiInferenceService};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{Handle, MeasurementSource};
+
+/// Photos decoded at once; each may need 200 MB for a moment.
+const DECODERS_MAX: usize = 2;
+/// What every answer says about itself.
+pub(super) const DISCLAIMER: &str = "Reference information, not a diagnosis. Ask a doctor before acting on it.";
+
+/// The service. Clones share everything.
+#[derive(Clone)]
+pub struct AiService(Arc<Inner>);
+
+struct Inner {
+    handle: Handle,
+    families: family::Families,
+    measurements: OnceLock<Arc<dyn MeasurementSource>>,
+    decoders: Arc<Semaphore>,
+}
+
+impl AiService {
+    /// The service over the models that `handle` reaches.
+    #[must_use]
+    pub fn new(handle: Handle) -> Self {
+        let families = family::Families::default();
+        let decoders = Arc::new(Semaphore::new(DECODERS_MAX));
+        Self(Arc::new(Inner { handle, families, measurements: OnceLock::new(), decoders }))
+    }
+
+    /// Tells where measurement ids resolve; the first call counts. Without one, ids are refused.
+    pub fn set_measurements(&self, source: Arc<dyn MeasurementSource>) {
+        let _ = self.0.measurements.set(source);
+    }
+}
+
+impl Inner {
+    /// The stored measurement `id`.
+    async fn measurement(&self, id: &str) -> Result<wire::Measurement, Status> {
+        if id.is_empty() || id.len() > read::TEXT_CHARS_MAX {
+            return Err(read::invalid("measurement_id", "must be 1 to 256 characters"));
+        }
+        match self.measurements.get() {
+            Some(source) => source.measurement(id).await,
+            None => Err(Status::failed_precondition(
+                "measurement_id: no measurement service is connected; send the panel or the channels instead",
+            )),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl AiInferenceService for AiService {
+    type StreamAnalysisStream = stream::Answers;
+
+    async fn analyze_measurement(
+        &self,
+        request: Request<wire::AnalyzeMeasurementRequest>,
+    ) -> Result<Response<wire::AnalyzeMeasurementResponse>, Status> {
+        self.0.analyze(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_health_score(
+        &self,
+        request: Request<wire::GetHealthScoreRequest>,
+    ) -> Result<Response<wire::GetHealthScoreResponse>, Status> {
+        self.0.health_score(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn predict_trend(
+        &self,
+        request: Request<wire::PredictTrendRequest>,
+    ) -> Result<Response<wire::PredictTrendResponse>, Status> {
+        self.0.trend(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_model_info(
+        &self,
+        request: Request<wire::GetModelInfoRequest>,
+    ) -> Result<Response<wire::GetModelInfoResponse>, Status> {
+        self.0.model_info(&request.into_inner()).map(Response::new)
+    }
+
+    async fn list_models(
+        &self,
+        request: Request<wire::ListModelsRequest>,
+    ) -> Result<Response<wire::ListModelsResponse>, Status> {
+        self.0.list(&request.into_inner()).map(Response::new)
+    }
+
+    async fn stream_analysis(
+        &self,
+        request: Request<Streaming<wire::StreamAnalysisRequest>>,
+    ) -> Result<Response<Self::StreamAnalysisStream>, Status> {
+        Ok(Response::new(stream::answers(Arc::clone(&self.0), request.into_inner())))
+    }
+
+    async fn estimate_food_calories(
+        &self,
+        request: Request<wire::EstimateFoodCaloriesRequest>,
+    ) -> Result<Response<wire::EstimateFoodCaloriesResponse>, Status> {
+        self.0.food(request.into_inner()).await.map(Response::new)
+    }
+}

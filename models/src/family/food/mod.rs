@@ -91,13 +91,20 @@ impl Encoder {
             return Err(calibration.unexpected("food"));
         };
         let classes = config.outputs.first().and_then(|out| usize::try_from(*out.dims.get(1)?).ok());
-        let classes =
-            classes.ok_or_else(|| ModelError::invalid("model.toml", "the first output needs a fixed size"))?;
+        let classes = classes
+            .ok_or_else(|| ModelError::invalid("model.toml", "the first output needs a fixed size"))?;
         if let Some(row) = table.rows().iter().find(|row| row.class_index >= classes) {
-            let reason = format!("class {} of `{}` is beyond the {classes} classes", row.class_index, row.label);
+            let reason =
+                format!("class {} of `{}` is beyond the {classes} classes", row.class_index, row.label);
             return Err(ModelError::invalid(NUTRITION_FILE, reason));
         }
-        Ok(Self { model: config.name.clone(), classes, table, food: food.clone(), coverage: calibration.coverage() })
+        Ok(Self {
+            model: config.name.clone(),
+            classes,
+            table,
+            food: food.clone(),
+            coverage: calibration.coverage(),
+        })
     }
 
     /// Tensor of a photo: itself and, when `explain`, copies with one tile of it greyed out.
@@ -142,7 +149,8 @@ impl Encoder {
             tiles(&best.0.label, &column)
         });
         let densities = self.densities(&ranked);
-        let candidate = |(row, confidence): &(&FoodRow, f64)| self.candidate(row, *confidence, encoded.case, densities);
+        let candidate =
+            |(row, confidence): &(&FoodRow, f64)| self.candidate(row, *confidence, encoded.case, densities);
         Ok(Answer {
             unsure: best.1 < self.food.unsure_below,
             candidates: ranked.iter().take(CANDIDATES).map(candidate).collect(),
@@ -182,9 +190,7 @@ impl Encoder {
             portion_grams,
             portion_is_default,
             energy,
-            energy_interval: interval
-                .including(energy * (1.0 - doubt))
-                .including(energy * (1.0 + doubt)),
+            energy_interval: interval.including(energy * (1.0 - doubt)).including(energy * (1.0 + doubt)),
         }
     }
 }
@@ -224,5 +230,10 @@ fn tiles(label: &str, column: &[f64]) -> Explanation {
         contribution: column[0] - column[tile + 1],
     };
     let base = column[1..].iter().copied().fold(column[0], f64::min);
-    Explanation::of(Method::Occlusion, &format!("confidence of {label}"), base, (0..TILES * TILES).map(part).collect())
+    Explanation::of(
+        Method::Occlusion,
+        &format!("confidence of {label}"),
+        base,
+        (0..TILES * TILES).map(part).collect(),
+    )
 }

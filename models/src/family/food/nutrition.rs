@@ -76,9 +76,8 @@ impl NutritionTable {
 
 fn row(fields: &[&str], places: &[usize]) -> Option<FoodRow> {
     let text = |column: usize| fields.get(places[column]).copied().filter(|text| !text.is_empty());
-    let number = |column: usize| {
-        text(column)?.parse::<f64>().ok().filter(|value| value.is_finite() && *value >= 0.0)
-    };
+    let number =
+        |column: usize| text(column)?.parse::<f64>().ok().filter(|value| value.is_finite() && *value >= 0.0);
     Some(FoodRow {
         class_index: text(0)?.parse().ok()?,
         label: text(1)?.into(),

@@ -156,7 +156,8 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_no_photo_says_so() {
-        for bytes in [&b""[..], b"GIF89a", b"hello, this is text", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"] {
+        for bytes in [&b""[..], b"GIF89a", b"hello, this is text", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"]
+        {
             let error = preprocess(bytes).expect_err("no image").to_string();
             assert!(error.starts_with("image: "), "{error}");
         }

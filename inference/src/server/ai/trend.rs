@@ -1,0 +1,117 @@
+//! PredictTrend: where a series goes.
+
+use clinical::{Biomarker, Person};
+use models::{
+    bundle::Family,
+    family::trend::{Answer, Direction, Point, Question, Sample, Series, Way},
+};
+use proto::manpasik::v1::{self as wire, predict_trend_request::Source};
+use tonic::Status;
+
+use super::{
+    DISCLAIMER, Inner,
+    family::{Asked, Reader, refused},
+    judge, read, write,
+};
+
+impl Inner {
+    pub(super) async fn trend(
+        &self,
+        request: wire::PredictTrendRequest,
+    ) -> Result<wire::PredictTrendResponse, Status> {
+        let wire::PredictTrendRequest { source, horizon_seconds, subject } = request;
+        let person = read::person("subject", subject)?;
+        let (series, person) = match source {
+            Some(Source::Series(series)) => (read::series("series", series)?, person),
+            Some(Source::MeasurementId(id)) => stored(self.measurement(&id).await?)?,
+            None => return Err(read::invalid("source", "is missing: send a series or a measurement_id")),
+        };
+        self.forecast(&series, horizon_seconds, &person).await
+    }
+
+    /// Forecast of a checked series.
+    pub(super) async fn forecast(
+        &self,
+        series: &Series,
+        horizon_seconds: i64,
+        person: &Person,
+    ) -> Result<wire::PredictTrendResponse, Status> {
+        let models = self.asked(Family::Trend);
+        let fitting = models.iter().find_map(|asked| match &*asked.reader {
+            Reader::Trend(encoder) if encoder.biomarker() == series.biomarker() => Some((asked, encoder)),
+            Reader::Trend(_) | Reader::Biomarker(_) | Reader::Anomaly(_) | Reader::HealthScore(_) => None,
+            Reader::Food(_) | Reader::Value(_) | Reader::Unasked => None,
+        });
+        let Some((asked, encoder)) = fitting else {
+            if models.is_empty() {
+                return Err(self.unavailable(Family::Trend));
+            }
+            return Err(read::invalid("series.code", format!("no model forecasts {}", series.biomarker().code())));
+        };
+        let answer = match encoder.encode(series, horizon_seconds).map_err(refused)? {
+            Question::Simple(answer) => answer,
+            Question::Run(encoded) => {
+                let outputs = self.run(&asked.served, &encoded.tensors).await?;
+                encoder.decode(&encoded, &outputs).map_err(refused)?
+            }
+        };
+        Ok(told(asked, series.biomarker(), answer, person))
+    }
+}
+
+/// The only series that a stored measurement is: its own value. Earlier ones are the caller's to send.
+fn stored(measurement: wire::Measurement) -> Result<(Series, Person), Status> {
+    let person = read::person("measurement.subject", measurement.subject)?;
+    let quantity = measurement.biomarkers.into_iter().find_map(|result| result.quantity).ok_or_else(|| {
+        Status::failed_precondition("measurement_id: the measurement has no value to continue")
+    })?;
+    let biomarker = read::biomarker("measurement.biomarkers", &quantity.name)?;
+    let sample = Sample { time_unix_ms: measurement.ended_unix_ms, value: quantity.value };
+    let series = Series::new(biomarker, biomarker.unit(), vec![sample]).map_err(refused)?;
+    Ok((series, person))
+}
+
+fn told(asked: &Asked, biomarker: Biomarker, answer: Answer, person: &Person) -> wire::PredictTrendResponse {
+    let Answer { points, direction, way, explanation } = answer;
+    let judge = |point: &Point| judge::of_interval(biomarker, point.value, point.interval, person).0;
+    let worst = points.iter().map(judge).max_by_key(|judged| judged.verdict);
+    let by_model = way == Way::Model;
+    let short = (!by_model).then(|| {
+        write::warning(
+            "short_history",
+            "the history is too short or has a gap, so a simple method answered with its own, wider interval",
+            "series.points",
+        )
+    });
+    let point = |Point { time_unix_ms, value, interval }| wire::ForecastPoint {
+        time_unix_ms,
+        quantity: Some(write::quantity(biomarker, value)),
+        interval: Some(write::interval(interval)),
+    };
+    wire::PredictTrendResponse {
+        forecast: points.into_iter().map(point).collect(),
+        direction: told_direction(direction).into(),
+        method: method(way, asked.served.name()),
+        safety: worst.map(|judged| write::safety(&judged, Some(biomarker))),
+        model: Some(asked.reference.clone()),
+        explanation: explanation.map(write::explanation),
+        warnings: short.into_iter().chain(write::synthetic(&asked.reference)).collect(),
+        disclaimer: DISCLAIMER.into(),
+    }
+}
+
+fn told_direction(direction: Direction) -> wire::TrendDirection {
+    match direction {
+        Direction::Up => wire::TrendDirection::Up,
+        Direction::Down => wire::TrendDirection::Down,
+        Direction::Stable => wire::TrendDirection::Stable,
+    }
+}
+
+fn method(way: Way, model: &str) -> String {
+    match way {
+        Way::Model => model.into(),
+        Way::Linear => "linear".into(),
+        Way::Persistence => "persistence".into(),
+    }
+}
