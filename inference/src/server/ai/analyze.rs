@@ -6,9 +6,7 @@ use models::{
     bundle::Family,
     family::{anomaly, biomarker, trend::Series},
 };
-use proto::manpasik::v1::{
-    self as wire, AnalysisKind as Kind, analyze_measurement_request::Source,
-};
+use proto::manpasik::v1::{self as wire, AnalysisKind as Kind, analyze_measurement_request::Source};
 use tonic::{Code, Status};
 
 use super::{
@@ -235,15 +233,8 @@ fn anomaly(asked: &Asked, answer: anomaly::Answer, safety: wire::SafetyVerdict) 
         let anomaly::Flag { feature, loinc, value, unit, low, high, description } = flag;
         wire::AnomalyFlag { feature, loinc, value, unit, expected_low: low, expected_high: high, description }
     };
-    let anomaly::Answer {
-        score,
-        interval,
-        threshold,
-        false_alarm_rate: _,
-        anomalous,
-        flags,
-        explanation,
-    } = answer;
+    let anomaly::Answer { score, interval, threshold, false_alarm_rate: _, anomalous, flags, explanation } =
+        answer;
     wire::AnomalyResult {
         task: asked.served.task().into(),
         score,

@@ -95,7 +95,10 @@ impl Inner {
     /// A served model with its reader.
     pub(super) fn ask(&self, served: Arc<Served>) -> Result<Asked, Status> {
         let bundle = served.bundle().ok_or_else(|| {
-            Status::failed_precondition(format!("model `{}` has no bundle to read answers with", served.name()))
+            Status::failed_precondition(format!(
+                "model `{}` has no bundle to read answers with",
+                served.name()
+            ))
         })?;
         let (reader, reference) = self.families.of(bundle).map_err(InferError::from)?;
         Ok(Asked { served, reader, reference })

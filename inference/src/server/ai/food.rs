@@ -84,8 +84,7 @@ fn item(candidate: Candidate) -> wire::FoodItem {
         energy,
         energy_interval,
     } = candidate;
-    let nutrient =
-        |name, per_100g: f64| write::plain(name, per_100g * portion_grams / 100.0, Unit::Gram);
+    let nutrient = |name, per_100g: f64| write::plain(name, per_100g * portion_grams / 100.0, Unit::Gram);
     wire::FoodItem {
         name: row.label,
         confidence,

@@ -68,7 +68,10 @@ fn told(asked: &Asked, panel: &Panel, answer: health_score::Answer) -> wire::Get
     let missing = write::missing(asked.served.name(), &missing);
     let category = |(category, points)| wire::CategoryScore { category, points };
     wire::GetHealthScoreResponse {
-        score: Some(wire::Quantity { unit: "{score}".into(), ..write::plain("health_score", score, Unit::One) }),
+        score: Some(wire::Quantity {
+            unit: "{score}".into(),
+            ..write::plain("health_score", score, Unit::One)
+        }),
         interval: Some(write::interval(interval)),
         categories: areas.into_iter().map(category).collect(),
         risk: Some(write::plain(&format!("{event} within {horizon_years} years"), risk, Unit::One)),

@@ -77,7 +77,8 @@ pub(super) fn of_interval(
         return (safety::assess(biomarker, value, person, None, CONFIDENCE_MIN), 0.0);
     };
     let step = (interval.high - interval.low) / f64::from(INTERVAL_POINTS - 1);
-    let same = (0..INTERVAL_POINTS).filter(|i| class_of(interval.low + step * f64::from(*i)) == Some(class)).count();
+    let same =
+        (0..INTERVAL_POINTS).filter(|i| class_of(interval.low + step * f64::from(*i)) == Some(class)).count();
     let confidence = interval.coverage * same as f64 / f64::from(INTERVAL_POINTS);
     let opinion = ModelOpinion { class, confidence };
     (safety::assess(biomarker, value, person, Some(opinion), CONFIDENCE_MIN), confidence)
@@ -93,7 +94,8 @@ pub(super) fn of_label(task: &str, label: &str, probability: f64, panel: &Panel)
         (judged, biomarker)
     };
     let values = panel.values().iter().filter(|(biomarker, _)| deciding.contains(biomarker));
-    match values.map(|(biomarker, value)| judge(*biomarker, *value)).max_by_key(|(judged, _)| judged.verdict) {
+    match values.map(|(biomarker, value)| judge(*biomarker, *value)).max_by_key(|(judged, _)| judged.verdict)
+    {
         Some((judged, biomarker)) => write::safety(&judged, Some(biomarker)),
         None => wire::SafetyVerdict {
             verdict: wire::Verdict::Uncertain.into(),
@@ -110,9 +112,7 @@ pub(super) fn of_label(task: &str, label: &str, probability: f64, panel: &Panel)
 /// Biomarkers whose decision limits answer the question of a classifier.
 fn deciding(task: &str) -> &'static [Biomarker] {
     match task {
-        "thyroid_state" => {
-            &[Biomarker::Tsh, Biomarker::T3, Biomarker::TotalT4, Biomarker::FreeT4Index]
-        }
+        "thyroid_state" => &[Biomarker::Tsh, Biomarker::T3, Biomarker::TotalT4, Biomarker::FreeT4Index],
         "diabetes" => &[Biomarker::HbA1c, Biomarker::FastingGlucose, Biomarker::Glucose],
         _ => Biomarker::ALL,
     }
@@ -121,9 +121,14 @@ fn deciding(task: &str) -> &'static [Biomarker] {
 /// What a label means; one that is not known to be harmless counts as abnormal.
 fn class_of_label(label: &str) -> Class {
     match label {
-        "normal" | "negative" | "euthyroid" | "none" | "no" | "no_diabetes" | "no_diabetes_diagnosis" | "healthy" => {
-            Class::Normal
-        }
+        "normal"
+        | "negative"
+        | "euthyroid"
+        | "none"
+        | "no"
+        | "no_diabetes"
+        | "no_diabetes_diagnosis"
+        | "healthy" => Class::Normal,
         "prediabetes" | "borderline" => Class::Borderline,
         _ => Class::Abnormal,
     }
@@ -142,7 +147,10 @@ pub(super) fn of_panel(panel: &Panel) -> wire::SafetyVerdict {
 pub(super) fn with_anomaly(mut told: wire::SafetyVerdict, anomalous: bool) -> wire::SafetyVerdict {
     if anomalous {
         told.reasons.push("unlike the normal cases the model was trained on: measure again".into());
-        if matches!(told.verdict(), wire::Verdict::Unspecified | wire::Verdict::Normal | wire::Verdict::Caution) {
+        if matches!(
+            told.verdict(),
+            wire::Verdict::Unspecified | wire::Verdict::Normal | wire::Verdict::Caution
+        ) {
             told.set_verdict(wire::Verdict::Uncertain);
             told.set_classification(wire::Classification::Borderline);
         }

@@ -1,6 +1,9 @@
 //! ListModels and GetModelInfo: what serves, from which bundle, and how well it did when it was measured.
 
-use models::{Bundle, DType, TensorSpec, bundle::{Family, config::MetricConfig}};
+use models::{
+    Bundle, DType, TensorSpec,
+    bundle::{Family, config::MetricConfig},
+};
 use proto::manpasik::v1 as wire;
 use tonic::Status;
 
@@ -67,7 +70,7 @@ impl Inner {
 /// What the bundle adds.
 fn described(info: wire::ModelInfo, bundle: &Bundle) -> wire::ModelInfo {
     let config = bundle.config();
-    let size: u64 = bundle.manifest().files.values().map(|file| file.size).sum();
+    let size: u64 = bundle.manifest().files().values().map(|file| file.size).sum();
     wire::ModelInfo {
         intended_use: config.intended_use.clone(),
         trained_on_synthetic_data: config.synthetic,

@@ -27,7 +27,8 @@ use crate::{Handle, MeasurementSource};
 /// Photos decoded at once; each may need 200 MB for a moment.
 const DECODERS_MAX: usize = 2;
 /// What every answer says about itself.
-pub(super) const DISCLAIMER: &str = "Reference information, not a diagnosis. Ask a doctor before acting on it.";
+pub(super) const DISCLAIMER: &str =
+    "Reference information, not a diagnosis. Ask a doctor before acting on it.";
 
 /// The service. Clones share everything.
 #[derive(Clone)]

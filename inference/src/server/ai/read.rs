@@ -1,15 +1,12 @@
 //! Requests as the domain understands them. Every field of a message is named here, so that a new one cannot be
 //! forgotten; every refusal begins with the path of the field.
 
-use std::error::Error;
-
-use clinical::{
-    Biomarker, Finding, Panel, Person, Sex, Unit,
-    cartridge::Cartridge,
-};
+use clinical::{Biomarker, Finding, Panel, Person, Sex, Unit, cartridge::Cartridge};
 use models::family::trend::{Sample, Series};
 use proto::manpasik::v1 as wire;
 use tonic::Status;
+
+use crate::error::chain;
 
 /// Characters of an identifier or label.
 pub(super) const TEXT_CHARS_MAX: usize = 256;
@@ -19,14 +16,6 @@ const ITEMS_MAX: usize = 256;
 /// A refusal that begins with the field.
 pub(super) fn invalid(field: impl std::fmt::Display, reason: impl std::fmt::Display) -> Status {
     Status::invalid_argument(format!("{field}: {reason}"))
-}
-
-/// An error with its causes on one line.
-fn told(error: &dyn Error) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 pub(super) fn person(field: &str, subject: Option<wire::Subject>) -> Result<Person, Status> {
@@ -51,7 +40,7 @@ pub(super) fn panel(panel: wire::Panel) -> Result<Panel, Status> {
         let field = format!("panel.observations[{index}]");
         let marker = biomarker(&format!("{field}.code"), &code)?;
         let unit = self::unit(&format!("{field}.unit"), &unit)?;
-        builder = builder.value(marker, value, unit).map_err(|error| invalid(&field, told(&error)))?;
+        builder = builder.value(marker, value, unit).map_err(|error| invalid(&field, chain(&error)))?;
     }
     for (index, finding) in findings.into_iter().enumerate() {
         let wire::Finding { code, present } = finding;
@@ -135,7 +124,11 @@ pub(super) fn analyses(analyses: &[i32]) -> Result<Vec<wire::AnalysisKind>, Stat
 
 /// Refuses lists no person's data has.
 pub(super) fn few(field: &str, items: usize) -> Result<(), Status> {
-    if items <= ITEMS_MAX { Ok(()) } else { Err(invalid(field, format!("has {items} entries, at most {ITEMS_MAX}"))) }
+    if items <= ITEMS_MAX {
+        Ok(())
+    } else {
+        Err(invalid(field, format!("has {items} entries, at most {ITEMS_MAX}")))
+    }
 }
 
 fn cut(text: &str) -> String {
@@ -169,7 +162,10 @@ mod tests {
     fn refusals_begin_with_the_field() {
         let cases = [
             (observed("mood", 1.0, "1"), "panel.observations[0].code: `mood`"),
-            (observed("glucose", -5.0, "mg/dL"), "panel.observations[0]: field 'glucose' refused: glucose of -5"),
+            (
+                observed("glucose", -5.0, "mg/dL"),
+                "panel.observations[0]: field 'glucose' refused: glucose of -5",
+            ),
             (observed("glucose", 90.0, "furlong"), "panel.observations[0].unit: unknown unit 'furlong'"),
             (observed("glucose", f64::NAN, "mg/dL"), "panel.observations[0]: "),
             (wire::Panel::default(), "panel.observations: is empty"),
@@ -197,7 +193,8 @@ mod tests {
         let of = |points| wire::Series { code: "glucose".into(), unit: "mg/dL".into(), points };
         assert!(message(series("series", of(vec![point(f64::NAN)]))).starts_with("series.points[0].value: "));
         assert!(message(series("series", of(vec![]))).starts_with("series.points: has 0"));
-        let sweep = |code: &str, values| wire::Channels { cartridge_code: code.into(), values, environment: None };
+        let sweep =
+            |code: &str, values| wire::Channels { cartridge_code: code.into(), values, environment: None };
         assert!(message(channels(sweep("01:01", vec![1.0; 87]))).starts_with("channels.values: has 87"));
         assert!(message(channels(sweep("zz", vec![]))).starts_with("channels.cartridge_code: "));
         let mut values = vec![1.0; 88];

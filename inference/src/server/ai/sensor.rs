@@ -1,6 +1,6 @@
 //! From a sweep to values: the predictor of the cartridge, and what its values say as a panel.
 
-use clinical::{Biomarker, Panel, Person, panel::PanelBuilder};
+use clinical::{Panel, Person, panel::PanelBuilder};
 use models::{bundle::Family, family::sensor::Predicted};
 use proto::manpasik::v1 as wire;
 use tonic::Status;
@@ -48,9 +48,4 @@ impl Values {
         };
         self.predicted.iter().try_fold(Panel::builder(person), add)?.build().ok()
     }
-}
-
-/// Whether a cartridge measures anything that a predictor could know.
-pub(super) fn measures(sweep: &Sweep) -> &'static [Biomarker] {
-    sweep.cartridge.analytes
 }

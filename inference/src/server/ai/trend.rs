@@ -46,7 +46,10 @@ impl Inner {
             if models.is_empty() {
                 return Err(self.unavailable(Family::Trend));
             }
-            return Err(read::invalid("series.code", format!("no model forecasts {}", series.biomarker().code())));
+            return Err(read::invalid(
+                "series.code",
+                format!("no model forecasts {}", series.biomarker().code()),
+            ));
         };
         let answer = match encoder.encode(series, horizon_seconds).map_err(refused)? {
             Question::Simple(answer) => answer,
@@ -62,9 +65,10 @@ impl Inner {
 /// The only series that a stored measurement is: its own value. Earlier ones are the caller's to send.
 fn stored(measurement: wire::Measurement) -> Result<(Series, Person), Status> {
     let person = read::person("measurement.subject", measurement.subject)?;
-    let quantity = measurement.biomarkers.into_iter().find_map(|result| result.quantity).ok_or_else(|| {
-        Status::failed_precondition("measurement_id: the measurement has no value to continue")
-    })?;
+    let quantity =
+        measurement.biomarkers.into_iter().find_map(|result| result.quantity).ok_or_else(|| {
+            Status::failed_precondition("measurement_id: the measurement has no value to continue")
+        })?;
     let biomarker = read::biomarker("measurement.biomarkers", &quantity.name)?;
     let sample = Sample { time_unix_ms: measurement.ended_unix_ms, value: quantity.value };
     let series = Series::new(biomarker, biomarker.unit(), vec![sample]).map_err(refused)?;

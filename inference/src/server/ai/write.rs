@@ -98,7 +98,10 @@ pub(super) fn warning(code: &str, message: impl Into<String>, field: &str) -> wi
 /// The warning that a model trained on simulated data took part.
 pub(super) fn synthetic(model: &wire::ModelReference) -> Option<wire::Warning> {
     model.trained_on_synthetic_data.then(|| {
-        let text = format!("model {} was trained on simulated measurements; its figures say how well it does there", model.name);
+        let text = format!(
+            "model {} was trained on simulated measurements; its figures say how well it does there",
+            model.name
+        );
         warning("synthetic_model", text, "")
     })
 }

@@ -99,7 +99,9 @@ impl<R: Stream<Item = Result<wire::StreamAnalysisRequest, Status>> + Unpin> Open
         let cartridge = read::cartridge("start.cartridge_code", &cartridge_code)?;
         let asked = self.inner.sweep_model(&model_name)?;
         match &*asked.reader {
-            Reader::Anomaly(encoder) if encoder.channels() == Some(cartridge.channels()) => Ok((asked, label)),
+            Reader::Anomaly(encoder) if encoder.channels() == Some(cartridge.channels()) => {
+                Ok((asked, label))
+            }
             Reader::Anomaly(_) => {
                 let reason = format!("no model checks packets of {} channels", cartridge.channels());
                 Err(read::invalid("start.cartridge_code", reason))
@@ -240,13 +242,19 @@ impl<R: Stream<Item = Result<wire::StreamAnalysisRequest, Status>> + Unpin> Runn
         let (score, anomalous) = encoder.score(error);
         let due = self.explained.is_none_or(|at| self.tally.packets() >= at + EXPLAIN_EVERY);
         let explain = anomalous && due;
-        let explanation = explain.then(|| write::explanation(encoder.explain_sweep(&packet.channels, residual)));
+        let explanation =
+            explain.then(|| write::explanation(encoder.explain_sweep(&packet.channels, residual)));
         if explain {
             self.explained = Some(self.tally.packets());
         }
         self.tally.add(score, anomalous, &packet.channels, residual);
         let sequence = packet.sequence;
-        tell(Telling::Analysis(wire::PacketAnalysis { sequence, score: score as f32, anomalous, explanation }))
+        tell(Telling::Analysis(wire::PacketAnalysis {
+            sequence,
+            score: score as f32,
+            anomalous,
+            explanation,
+        }))
     }
 
     fn summary(&self, silent: bool) -> Answer {
@@ -257,7 +265,12 @@ impl<R: Stream<Item = Result<wire::StreamAnalysisRequest, Status>> + Unpin> Runn
         }
         let model = self.asked.reference.clone();
         Ok(wire::StreamAnalysisResponse {
-            message: Some(Telling::Summary(self.tally.summary(self.encoder()?, &self.label, model, warnings))),
+            message: Some(Telling::Summary(self.tally.summary(
+                self.encoder()?,
+                &self.label,
+                model,
+                warnings,
+            ))),
         })
     }
 }

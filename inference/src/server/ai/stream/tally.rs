@@ -20,7 +20,13 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(channels: usize) -> Self {
-        Self { packets: 0, anomalous: 0, score: 0.0, channels: vec![0.0; channels], squares: vec![0.0; channels] }
+        Self {
+            packets: 0,
+            anomalous: 0,
+            score: 0.0,
+            channels: vec![0.0; channels],
+            squares: vec![0.0; channels],
+        }
     }
 
     pub(super) fn packets(&self) -> u64 {
