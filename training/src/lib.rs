@@ -3,6 +3,8 @@
 pub mod data;
 mod error;
 pub mod evaluate;
+pub mod export;
+pub mod families;
 pub mod food;
 pub mod optimise;
 

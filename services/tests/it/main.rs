@@ -6,4 +6,5 @@ mod faults;
 mod harness;
 mod history;
 mod lifecycle;
+mod rest;
 mod session;

@@ -32,8 +32,8 @@ impl Weights {
         VarBuilder::from_varmap(&self.map, DType::F32, &Device::Cpu)
     }
 
-    /// Draws every trainable tensor: weights evenly within `sqrt(3 / fan in)` (variance 1 / fan in), biases
-    /// zero. Same seed, same names and shapes: same numbers.
+    /// Draws every trainable tensor: weights evenly within `sqrt(3 / fan in)` (variance 1 / fan in), biases and
+    /// the linear path around a network zero. Same seed, same names and shapes: same numbers.
     ///
     /// # Errors
     /// A tensor that cannot be set.
@@ -42,7 +42,7 @@ impl Weights {
         for (name, var) in self.trainable() {
             let dims = var.dims().to_vec();
             let count = dims.iter().product();
-            let values: Vec<f32> = if name.ends_with("bias") {
+            let values: Vec<f32> = if name.ends_with("bias") || name.starts_with("skip") {
                 vec![0.0; count]
             } else {
                 let bound = (3.0 / fan_in(&dims) as f32).sqrt();

@@ -12,8 +12,7 @@ use uuid::Uuid;
 
 use self::entity::session::{self, StatusRow};
 use self::entity::{StateRow, value};
-use super::history::{Cursor, Earlier, HistoryQuery};
-use super::rules::Status;
+use super::rules::{Cursor, HistoryQuery, Status};
 use super::running::{Kept, Running};
 use super::session::{Ended, Measurement, Session};
 use crate::kernel::ServiceError;
@@ -154,27 +153,6 @@ impl Store {
         let last = page.last().filter(|_| more);
         let next = last.map(|last| Cursor { ended_ms: last.ended.ended_ms, id: last.session.id });
         Ok((page, next))
-    }
-
-    /// The newest values of a user of these biomarkers, newest first.
-    pub(super) async fn earlier(
-        &self,
-        user_id: &str,
-        codes: impl Iterator<Item = &'static str>,
-        limit: u64,
-    ) -> Result<Vec<Earlier>, ServiceError> {
-        let find = value::Entity::find()
-            .find_also_related(session::Entity)
-            .filter(session::Column::UserId.eq(user_id))
-            .filter(value::Column::Code.is_in(codes))
-            .order_by_desc(session::Column::EndedMs)
-            .limit(limit);
-        let rows = self.0.call(|database| find.all(database)).await?;
-        let earlier = |(value, session): (value::Model, Option<session::Model>)| {
-            let value::Model { code, unit, value, .. } = value;
-            Some(Earlier { code, unit, value, ended_ms: session?.ended_ms? })
-        };
-        Ok(rows.into_iter().filter_map(earlier).collect())
     }
 
     async fn values(&self, ids: impl Iterator<Item = Uuid>) -> Result<Vec<value::Model>, ServiceError> {

@@ -9,4 +9,5 @@ pub use class::{accuracy, arg_max, brier, calibration_error, macro_f1};
 pub use rank::{auprc, auroc, macro_auroc};
 pub use survival::harrell_c;
 
+pub(crate) use value::mean;
 pub use value::{Agreement, agreement, coverage, mae, mard, r_squared, rmse};

@@ -1,0 +1,3 @@
+//! What leaves training beside the weights: the card that people read.
+
+pub(crate) mod card;

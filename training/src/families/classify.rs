@@ -1,0 +1,268 @@
+//! What the classifiers share: hiding of inputs in training, loss, prediction sets, figures, logistic baseline.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+use models::bundle::TensorConfig;
+use models::calibration::{COVERAGE, Calibration, ClassCase, Part, fit_classes};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::columns::{Column, Panels};
+use super::matrix::Matrix;
+use super::recipe::{Context, Prepared};
+use super::runner::Runner;
+use super::trainee::Trainee;
+use crate::evaluate::baseline::Logistic;
+use crate::evaluate::bootstrap::{interval, pick};
+use crate::evaluate::{Measure, metrics};
+use crate::optimise::{self, Objective, Outcome, Plan};
+
+/// Which inputs a network learns to do without.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hiding {
+    /// Probability that any one value is hidden.
+    pub(crate) single: f64,
+    /// Columns hidden together, with the probability of it.
+    pub(crate) together: Vec<(Vec<usize>, f64)>,
+}
+
+impl Hiding {
+    /// Takes marks out of `present`.
+    pub(crate) fn apply(&self, present: &mut Matrix, rng: &mut ChaCha8Rng) {
+        for marks in present.data.chunks_exact_mut(present.cols.max(1)) {
+            for mark in marks.iter_mut() {
+                if self.single > 0.0 && rng.random_bool(self.single) {
+                    *mark = 0.0;
+                }
+            }
+            for (columns, probability) in &self.together {
+                if rng.random_bool(*probability) {
+                    columns.iter().for_each(|column| marks[*column] = 0.0);
+                }
+            }
+        }
+    }
+}
+
+/// Panel in, class probabilities out.
+pub(crate) fn panel_signature(features: usize, classes: usize) -> (Vec<TensorConfig>, Vec<TensorConfig>) {
+    let (features, classes) = (features as i64, classes as i64);
+    let inputs =
+        vec![TensorConfig::rows("features", &[features]), TensorConfig::rows("present", &[features])];
+    (inputs, vec![TensorConfig::rows("probabilities", &[classes])])
+}
+
+/// Cross entropy of every member on its own; the mean of members only answers.
+struct CrossEntropy<'a> {
+    prepared: &'a Prepared,
+    classes: &'a [usize],
+    trainee: &'a Trainee,
+    hiding: &'a Hiding,
+}
+
+impl CrossEntropy<'_> {
+    fn targets(&self, rows: &[usize], repeat: usize) -> Result<Tensor> {
+        let classes: Vec<u32> = rows.iter().map(|row| self.classes[*row] as u32).collect();
+        let all = classes.repeat(repeat);
+        Ok(Tensor::from_vec(all.clone(), all.len(), &Device::Cpu)?)
+    }
+}
+
+impl Objective for CrossEntropy<'_> {
+    fn rows(&self) -> usize {
+        self.prepared.parts.train.len()
+    }
+
+    fn loss(&self, rows: &[usize], rng: &mut ChaCha8Rng) -> Result<Tensor> {
+        let rows = pick(&self.prepared.parts.train, rows);
+        let mut inputs = self.prepared.pick(&rows);
+        if let [_, present] = &mut inputs[..] {
+            self.hiding.apply(present, rng);
+        }
+        let raw = self.trainee.raw(&inputs)?;
+        let (members, count, classes) = raw.dims3()?;
+        let flat = raw.reshape((members * count, classes))?;
+        Ok(candle_nn::loss::cross_entropy(&flat, &self.targets(&rows, members)?)?)
+    }
+
+    fn validate(&self) -> Result<f64> {
+        let rows = &self.prepared.parts.validation;
+        let raw = self.trainee.raw(&self.prepared.pick(rows))?;
+        let probabilities = candle_nn::ops::softmax(&raw, 2)?.mean(0)?;
+        let log = (probabilities + 1e-7)?.log()?;
+        let loss = candle_nn::loss::nll(&log, &self.targets(rows, 1)?)?;
+        Ok(f64::from(loss.to_scalar::<f32>()?))
+    }
+}
+
+/// Sets the buffers from the training rows, then trains.
+pub(crate) fn train(
+    name: &str,
+    prepared: &Prepared,
+    columns: &[Column],
+    trainee: &Trainee,
+    hiding: &Hiding,
+    plan: Plan,
+    context: &Context,
+) -> Result<Outcome> {
+    if columns.is_empty() {
+        trainee.standardise_all(&prepared.inputs[0], &prepared.parts.train)?;
+    } else {
+        trainee.standardise_panel(prepared, columns)?;
+    }
+    let plan = Plan { seed: context.seed, epochs_max: context.effort.choose(plan.epochs_max, 2), ..plan };
+    let objective = CrossEntropy { prepared, classes: prepared.truth.classes(), trainee, hiding };
+    optimise::fit(name, trainee.weights(), &objective, &plan, &context.progress)
+}
+
+fn cases(prepared: &Prepared, rows: &[usize], probabilities: &Matrix) -> Vec<ClassCase> {
+    let truth = prepared.truth.classes();
+    let case = |(index, row): (usize, &usize)| ClassCase {
+        probabilities: probabilities.row(index).iter().map(|p| f64::from(*p)).collect(),
+        truth: truth[*row],
+    };
+    rows.iter().enumerate().map(case).collect()
+}
+
+/// Prediction sets and reliability from the calibration rows.
+pub(crate) fn calibrate(prepared: &Prepared, classes: usize, runner: &mut Runner) -> Result<(Part, usize)> {
+    let rows = &prepared.parts.calibration;
+    let probabilities = runner.first(&prepared.pick(rows))?;
+    let cases = cases(prepared, rows, &probabilities);
+    Ok((Part::Classes(fit_classes(&cases, classes, COVERAGE)), cases.len()))
+}
+
+/// Logistic regression on the training rows; class probabilities of the test rows, row after row.
+pub(crate) fn logistic(
+    prepared: &Prepared,
+    columns: &[Column],
+    classes: usize,
+    hidden: &BTreeSet<Column>,
+) -> Vec<f64> {
+    let panels = Panels {
+        columns: columns.to_vec(),
+        values: prepared.inputs[0].clone(),
+        present: prepared.inputs[1].clone(),
+    };
+    let truth = pick(prepared.truth.classes(), &prepared.parts.train);
+    let model = Logistic::fit(&panels.with_gaps(&prepared.parts.train, hidden), &truth, classes);
+    panels.with_gaps(&prepared.parts.test, hidden).iter().flat_map(|row| model.predict(row)).collect()
+}
+
+/// Figures of a classifier of several classes on `rows`, beside those of the `baseline` probabilities.
+pub(crate) fn figures_of_classes(
+    prepared: &Prepared,
+    rows: &[usize],
+    probabilities: &Matrix,
+    baseline: &[f64],
+    calibration: &Calibration,
+) -> Result<Vec<Measure>> {
+    let classes = probabilities.cols;
+    let truth = pick(prepared.truth.classes(), rows);
+    let ours: Vec<f64> = probabilities.data.iter().map(|p| f64::from(*p)).collect();
+    let groups = prepared.groups(rows);
+    let n = rows.len();
+    let rows_of = |all: &[f64], at: &[usize]| -> Vec<f64> {
+        at.iter().flat_map(|i| all[i * classes..(i + 1) * classes].to_vec()).collect()
+    };
+    let area =
+        |all: &[f64], at: &[usize]| metrics::macro_auroc(&rows_of(all, at), &pick(&truth, at), classes);
+    let f1 = |all: &[f64], at: &[usize]| {
+        metrics::macro_f1(&winners(&rows_of(all, at), classes), &pick(&truth, at), classes)
+    };
+    let everyone: Vec<usize> = (0..n).collect();
+    let other = |figure: &dyn Fn(&[f64], &[usize]) -> Option<f64>| {
+        (!baseline.is_empty()).then(|| figure(baseline, &everyone)).flatten()
+    };
+    let mut measures = Vec::new();
+    if let Some(value) = area(&ours, &everyone) {
+        let measure = Measure::new("macro_auroc", value, n).between(interval(&groups, |at| area(&ours, at)));
+        measures.push(measure.against("logistic regression", other(&area)));
+    }
+    let measure = Measure::new("macro_f1", f1(&ours, &everyone), n);
+    let measure = measure.between(interval(&groups, |at| Some(f1(&ours, at))));
+    measures.push(measure.against("logistic regression", other(&|all, at| Some(f1(all, at)))));
+    let right = |all: &[f64]| metrics::accuracy(&winners(all, classes), &truth);
+    let measure = Measure::new("accuracy", right(&ours), n);
+    measures.push(measure.against("logistic regression", (!baseline.is_empty()).then(|| right(baseline))));
+    measures.push(Measure::new("ece", metrics::calibration_error(&ours, &truth, classes), n));
+    measures.extend(sets(prepared, rows, probabilities, calibration));
+    for (name, at) in prepared.subgroups(rows) {
+        if let Some(value) = area(&ours, &at) {
+            measures.push(Measure::new("macro_auroc", value, at.len()).within(&name));
+        }
+        measures.push(Measure::new("macro_f1", f1(&ours, &at), at.len()).within(&name));
+    }
+    Ok(measures)
+}
+
+/// Coverage and mean size of the prediction sets, and coverage within each class.
+pub(crate) fn sets(
+    prepared: &Prepared,
+    rows: &[usize],
+    probabilities: &Matrix,
+    calibration: &Calibration,
+) -> Vec<Measure> {
+    let Part::Classes(figures) = calibration.part() else { return Vec::new() };
+    let cases = cases(prepared, rows, probabilities);
+    let sets: Vec<Vec<usize>> =
+        cases.iter().map(|case| figures.prediction_set(&case.probabilities)).collect();
+    let held: Vec<f64> =
+        cases.iter().zip(&sets).map(|(case, set)| f64::from(u8::from(set.contains(&case.truth)))).collect();
+    let size = metrics::mean(sets.iter().map(|set| set.len() as f64));
+    let coverage = metrics::mean(held.iter().copied());
+    let groups = prepared.groups(rows);
+    let spread = interval(&groups, |at| Some(metrics::mean(at.iter().map(|i| held[*i]))));
+    let mut measures = vec![
+        Measure::new("set_coverage", coverage, rows.len()).between(spread),
+        Measure::new("set_size", size, rows.len()),
+    ];
+    for (class, label) in prepared.labels.iter().enumerate() {
+        let of: Vec<f64> =
+            cases.iter().zip(&held).filter(|(case, _)| case.truth == class).map(|(_, held)| *held).collect();
+        if of.len() >= 30 {
+            let measure = Measure::new("set_coverage", metrics::mean(of.iter().copied()), of.len());
+            measures.push(measure.within(&format!("class={label}")));
+        }
+    }
+    measures
+}
+
+/// Most probable class of each row.
+pub(crate) fn winners(probabilities: &[f64], classes: usize) -> Vec<usize> {
+    probabilities.chunks_exact(classes).map(metrics::arg_max).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn columns_are_hidden_singly_and_together() {
+        let full = Matrix { cols: 4, data: vec![1.0; 4000] };
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let hiding = Hiding { single: 0.0, together: vec![(vec![1, 2], 0.5)] };
+        let mut present = full.clone();
+        hiding.apply(&mut present, &mut rng);
+        let hidden = (0..1000).filter(|row| present.row(*row) == [1.0, 0.0, 0.0, 1.0]).count();
+        let whole = (0..1000).filter(|row| present.row(*row) == [1.0; 4]).count();
+        assert_eq!(hidden + whole, 1000, "nothing in between");
+        assert!((400..600).contains(&hidden), "{hidden}");
+        let mut present = full.clone();
+        Hiding { single: 0.25, together: vec![] }.apply(&mut present, &mut rng);
+        let left: f32 = present.data.iter().sum();
+        assert!((2800.0..3200.0).contains(&left), "{left}");
+        let mut present = full.clone();
+        Hiding::default().apply(&mut present, &mut rng);
+        assert_eq!(present, full);
+    }
+
+    #[test]
+    fn winners_are_found_row_by_row() {
+        assert_eq!(winners(&[0.1, 0.9, 0.6, 0.4], 2), [1, 0]);
+    }
+}

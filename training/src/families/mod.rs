@@ -1,0 +1,155 @@
+//! The models that this project ships, and how each is made.
+//!
+//! [`ALL`] lists them; [`Family::train`] takes one from pinned data to a bundle, and
+//! [`crate::evaluate::evaluate`] measures a bundle again. A recipe ([`recipe`]) holds what is particular to a
+//! model, everything else is shared, so that all are split, stopped, calibrated, measured and described alike.
+
+mod classify;
+mod columns;
+mod diabetes;
+mod glucose_trend;
+mod golden;
+mod health_score;
+mod make;
+mod matrix;
+mod parts;
+mod recipe;
+mod reconstruct;
+mod regress;
+mod runner;
+mod sensor;
+mod thyroid;
+mod thyroid_anomaly;
+mod trainee;
+
+use anyhow::Result;
+
+pub use make::TrainReport;
+pub(crate) use make::report_on;
+pub use recipe::{Context, Effort};
+pub(crate) use recipe::{Prepared, Recipe, Spec};
+
+use crate::evaluate::Measure;
+
+/// One model that can be trained.
+pub struct Family {
+    /// Name of its bundle and on the command line.
+    pub name: &'static str,
+    /// What it answers, in a line.
+    pub description: &'static str,
+    recipe: &'static dyn Recipe,
+}
+
+impl Family {
+    /// Trains it, writes its bundle under `context.out` and reports what was measured.
+    ///
+    /// # Errors
+    /// Data that cannot be had, training that diverges, or a bundle that cannot be written.
+    pub fn train(&self, context: &Context) -> Result<TrainReport> {
+        make::make(self.recipe, context)
+    }
+
+    pub(crate) fn recipe(&self) -> &'static dyn Recipe {
+        self.recipe
+    }
+}
+
+/// All models, those of people's data first.
+pub const ALL: &[Family] = &[
+    Family { name: "thyroid", description: "thyroid state of a panel", recipe: &thyroid::Thyroid },
+    Family {
+        name: "diabetes",
+        description: "diagnosed diabetes from an examination",
+        recipe: &diabetes::Diabetes,
+    },
+    Family {
+        name: "thyroid-anomaly",
+        description: "how unlike ordinary ones a thyroid panel is",
+        recipe: &thyroid_anomaly::ThyroidAnomaly,
+    },
+    Family {
+        name: "glucose-trend",
+        description: "glucose over the next hour, with bounds",
+        recipe: &glucose_trend::GlucoseTrend,
+    },
+    Family {
+        name: "health-score",
+        description: "risk of death among peers, behind the health score",
+        recipe: &health_score::HealthScore,
+    },
+    Family {
+        name: "sensor-value",
+        description: "concentrations from 88 channels (synthetic)",
+        recipe: &sensor::value::SensorValue,
+    },
+    Family {
+        name: "sensor-anomaly",
+        description: "how unlike a sound sweep a packet is (synthetic)",
+        recipe: &sensor::anomaly::SensorAnomaly,
+    },
+    Family {
+        name: "sensor-fingerprint",
+        description: "which cartridge a sweep comes from (synthetic)",
+        recipe: &sensor::fingerprint::SensorFingerprint,
+    },
+    Family {
+        name: "sensor-quality",
+        description: "whether a session is worth reading (synthetic)",
+        recipe: &sensor::quality::SensorQuality,
+    },
+    Family {
+        name: "sensor-calibration",
+        description: "a sweep as an ideal cartridge would give it (synthetic)",
+        recipe: &sensor::calibration::SensorCalibration,
+    },
+];
+
+/// A sentence for the reader when the figure `name` misses an aim.
+pub(crate) fn aim(
+    measures: &[Measure],
+    name: &str,
+    reached: impl Fn(f64) -> bool,
+    what: &str,
+) -> Vec<String> {
+    let found = measures.iter().find(|m| m.name == name && m.subgroup.is_none());
+    match found {
+        Some(measure) if reached(measure.value) => Vec::new(),
+        Some(measure) => vec![format!("The aim of {what} was missed: {:.4}.", measure.value)],
+        None => vec![format!("The aim of {what} could not be measured.")],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_recipes_and_unique() {
+        let names: BTreeSet<&str> = ALL.iter().map(|family| family.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        assert!(ALL.iter().all(|family| family.recipe().spec().name == family.name));
+    }
+
+    #[test]
+    fn signatures_agree_with_networks() {
+        for family in ALL {
+            let network = family.recipe().network();
+            let (inputs, outputs) = family.recipe().signature();
+            assert_eq!(inputs[0].dims, [-1, network.inputs() as i64], "{}", family.name);
+            let dims = |config: &models::bundle::TensorConfig| {
+                config.dims[1..].iter().map(|d| *d as usize).collect()
+            };
+            assert_eq!(outputs.iter().map(dims).collect::<Vec<Vec<usize>>>(), network.output_dims());
+        }
+    }
+
+    #[test]
+    fn a_missed_aim_is_said() {
+        let measures = [Measure::new("auroc", 0.8, 10)];
+        assert!(aim(&measures, "auroc", |v| v > 0.7, "x").is_empty());
+        assert!(aim(&measures, "auroc", |v| v > 0.9, "AUROC above 0.9")[0].contains("0.8000"));
+        assert_eq!(aim(&measures, "rmse", |_| true, "x").len(), 1);
+    }
+}

@@ -1,0 +1,201 @@
+//! What a family of models is made by: its data, its network, its training, its uncertainty, its figures.
+//!
+//! A [`Recipe`] says what is particular to one model. The way from it to a bundle (`make`) and from
+//! a bundle to a report (`report_on`) is the same for all, so that a figure in a card was measured
+//! on the very bytes that are shipped, by the engine that serves them.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use models::bundle::{Family, FeatureConfig, ForecastConfig, NetworkConfig, TensorConfig};
+use models::calibration::{Calibration, Part};
+use rand_chacha::ChaCha8Rng;
+
+use super::matrix::Matrix;
+use super::parts::Parts;
+use super::runner::Runner;
+use super::trainee::Trainee;
+use crate::data::{Dropped, Provenance, Store};
+use crate::evaluate::Measure;
+use crate::optimise::{Outcome, Progress};
+
+/// Where a run gets its data from and puts its results.
+pub struct Context {
+    /// Pinned data.
+    pub store: Store,
+    /// Folder that bundles are written under, as `<name>/<version>`.
+    pub out: PathBuf,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Bars of long steps.
+    pub progress: Progress,
+    /// How much to do.
+    pub effort: Effort,
+}
+
+/// How much of a run to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// All of it.
+    Full,
+    /// A few rows and epochs, to see that every step works; the model is worth nothing.
+    Trial,
+}
+
+impl Effort {
+    /// `full`, or the much smaller `trial`.
+    pub(crate) fn choose(self, full: usize, trial: usize) -> usize {
+        match self {
+            Self::Full => full,
+            Self::Trial => trial,
+        }
+    }
+}
+
+/// What does not depend on the data.
+pub(crate) struct Spec {
+    pub(crate) name: &'static str,
+    /// Version id, `MPS-TYPE-v1.0.0-FP32`.
+    pub(crate) version: &'static str,
+    pub(crate) family: Family,
+    pub(crate) task: &'static str,
+    pub(crate) intended_use: &'static str,
+    pub(crate) synthetic: bool,
+    /// What the card says of it beside the figures.
+    pub(crate) limits: &'static [&'static str],
+    pub(crate) rows_max: usize,
+}
+
+/// Data of one recipe, ready to train on and to measure with.
+pub(crate) struct Prepared {
+    /// Inputs in signature order.
+    pub(crate) inputs: Vec<Matrix>,
+    pub(crate) truth: Truth,
+    pub(crate) parts: Parts,
+    pub(crate) people: Vec<Person>,
+    pub(crate) provenance: Vec<Provenance>,
+    pub(crate) dropped: Vec<Dropped>,
+    /// What the test set is, in a clause.
+    pub(crate) test_set: String,
+    pub(crate) labels: Vec<String>,
+    pub(crate) features: Vec<FeatureConfig>,
+}
+
+/// Whom a row belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Person {
+    /// Rows of one person share it.
+    pub(crate) group: u64,
+    pub(crate) age_years: Option<f64>,
+    pub(crate) male: Option<bool>,
+}
+
+/// What is true of each row.
+pub(crate) enum Truth {
+    /// Class number.
+    Class(Vec<usize>),
+    /// Values, and 1 where a value is known.
+    Values { values: Matrix, known: Matrix },
+    /// Years observed and whether death ended them.
+    FollowUp { years: Vec<f64>, died: Vec<bool> },
+    /// Whether the row is out of the ordinary.
+    Strange(Vec<bool>),
+}
+
+impl Truth {
+    /// Class numbers; none for other truths.
+    pub(crate) fn classes(&self) -> &[usize] {
+        match self {
+            Self::Class(classes) => classes,
+            Self::Values { .. } | Self::FollowUp { .. } | Self::Strange(_) => &[],
+        }
+    }
+
+    /// Values and where they are known; none for other truths.
+    pub(crate) fn values(&self) -> Option<(&Matrix, &Matrix)> {
+        match self {
+            Self::Values { values, known } => Some((values, known)),
+            Self::Class(_) | Self::FollowUp { .. } | Self::Strange(_) => None,
+        }
+    }
+}
+
+impl Prepared {
+    /// Inputs of `rows`.
+    pub(crate) fn pick(&self, rows: &[usize]) -> Vec<Matrix> {
+        self.inputs.iter().map(|input| input.pick(rows)).collect()
+    }
+
+    /// Group ids of `rows`, for the bootstrap.
+    pub(crate) fn groups(&self, rows: &[usize]) -> Vec<u64> {
+        rows.iter().map(|row| self.people[*row].group).collect()
+    }
+
+    /// Parts of `rows` by sex and age band, as positions within `rows`; groups under 30 are left out.
+    pub(crate) fn subgroups(&self, rows: &[usize]) -> Vec<(String, Vec<usize>)> {
+        const ROWS_MIN: usize = 30;
+        let mut groups = Vec::new();
+        let mut add = |name: &str, keep: &dyn Fn(&Person) -> bool| {
+            let at: Vec<usize> = (0..rows.len()).filter(|i| keep(&self.people[rows[*i]])).collect();
+            if at.len() >= ROWS_MIN {
+                groups.push((name.to_owned(), at));
+            }
+        };
+        add("sex=female", &|p| p.male == Some(false));
+        add("sex=male", &|p| p.male == Some(true));
+        for (name, from, to) in [
+            ("age<40", 0.0, 40.0),
+            ("age=40-59", 40.0, 60.0),
+            ("age=60-79", 60.0, 80.0),
+            ("age>=80", 80.0, 200.0),
+        ] {
+            add(name, &|p| p.age_years.is_some_and(|age| (from..to).contains(&age)));
+        }
+        groups
+    }
+}
+
+/// Makes and measures one model.
+pub(crate) trait Recipe: Sync {
+    fn spec(&self) -> Spec;
+
+    /// Inputs and outputs.
+    fn signature(&self) -> (Vec<TensorConfig>, Vec<TensorConfig>);
+
+    fn network(&self) -> NetworkConfig;
+
+    /// Time grid, for forecasters.
+    fn forecast(&self) -> Option<ForecastConfig> {
+        None
+    }
+
+    /// `seed` is the context's when training, the bundle's own when measuring.
+    fn prepare(&self, context: &Context, seed: u64) -> Result<Prepared>;
+
+    /// Sets the buffers of the network from the training rows and trains it.
+    fn train(&self, prepared: &Prepared, trainee: &Trainee, context: &Context) -> Result<Outcome>;
+
+    /// Uncertainty from the calibration rows, whose outputs `runner` gives.
+    fn calibrate(&self, prepared: &Prepared, runner: &mut Runner) -> Result<(Part, usize)>;
+
+    /// Figures on the test rows.
+    fn measure(
+        &self,
+        prepared: &Prepared,
+        runner: &mut Runner,
+        calibration: &Calibration,
+    ) -> Result<Vec<Measure>>;
+
+    /// Figures on data of another source, reported beside the others but not written into the bundle.
+    fn external(&self, _context: &Context, _runner: &mut Runner) -> Result<Vec<Measure>> {
+        Ok(Vec::new())
+    }
+
+    /// Sentences for the reader of these figures, for example an aim that was missed.
+    fn remarks(&self, _measures: &[Measure]) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Inputs to remember the outputs of. Never rows of a data set: made up, or simulated.
+    fn golden(&self, prepared: &Prepared, rng: &mut ChaCha8Rng) -> Vec<Matrix>;
+}

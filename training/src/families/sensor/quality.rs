@@ -1,0 +1,210 @@
+//! Whether a session is worth reading, from six statistics of its first packets.
+//!
+//! The label is the rule of the sources on the whole session: good above 10 dB and under 1 % drift, fair
+//! above 5 dB and under 3 %, else poor. The network sees only a short window at the start, so it has to
+//! judge early what the rule can only say at the end.
+
+use anyhow::Result;
+use clinical::gate::{drift_percent, packet_loss_percent, snr_db};
+use clinical::simulator::{SimulatorConfig, SyntheticPacket};
+use models::bundle::{ClassifierConfig, Family, FeatureConfig, NetworkConfig, TensorConfig};
+use models::calibration::{Calibration, Part};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::simulate;
+use crate::evaluate::{Measure, metrics};
+use crate::families::classify::{self, Hiding};
+use crate::families::golden;
+use crate::families::matrix::Matrix;
+use crate::families::parts::Parts;
+use crate::families::recipe::{Context, Person, Prepared, Recipe, Spec, Truth};
+use crate::families::runner::Runner;
+use crate::families::trainee::{Trainee, body};
+use crate::optimise::{Outcome, Plan};
+
+/// The statistics, with their units, in input order.
+const STATISTICS: [(&str, &str); 6] = [
+    ("snr_db", "dB"),
+    ("drift_percent", "%"),
+    ("packet_loss_percent", "%"),
+    ("temperature_c", "Cel"),
+    ("mean_ohm", "Ohm"),
+    ("spread_ohm", "Ohm"),
+];
+const LABELS: [&str; 3] = ["good", "fair", "poor"];
+/// Packets of a session, and of the window at its start.
+const SESSION: usize = 60;
+const WINDOW: usize = 15;
+/// Sessions of each part.
+const ROWS: [usize; 4] = [3_000, 400, 1_000, 1_000];
+
+/// The recipe.
+pub(crate) struct SensorQuality;
+
+/// A reader in any state from new to failing.
+fn draw_config(rng: &mut ChaCha8Rng) -> SimulatorConfig {
+    let log_between =
+        |rng: &mut ChaCha8Rng, low: f64, high: f64| low * (high / low).powf(rng.random_range(0.0..1.0));
+    SimulatorConfig {
+        noise_relative: log_between(rng, 0.001, 0.5),
+        noise_ohm: log_between(rng, 0.3, 2000.0),
+        drift_per_minute: log_between(rng, 0.002, 0.5) * if rng.random_bool(0.5) { 1.0 } else { -1.0 },
+        packet_loss: log_between(rng, 0.001, 0.2),
+        temperature_c: rng.random_range(15.0..40.0),
+        ..SimulatorConfig::default()
+    }
+}
+
+/// The rule of the sources.
+fn class_of(snr_db: f64, drift_percent: f64) -> usize {
+    let drift = drift_percent.abs();
+    match (snr_db, drift) {
+        (snr, drift) if snr > 10.0 && drift < 1.0 => 0,
+        (snr, drift) if snr > 5.0 && drift < 3.0 => 1,
+        _ => 2,
+    }
+}
+
+fn detections(packets: &[SyntheticPacket]) -> Vec<&[f32]> {
+    packets.iter().map(|packet| packet.detection.as_slice()).collect()
+}
+
+/// The six statistics; zeros where a window is too short to tell.
+fn statistics(packets: &[SyntheticPacket]) -> [f32; 6] {
+    let window = detections(packets);
+    let sequences: Vec<u64> = packets.iter().map(|packet| packet.sequence).collect();
+    let values = || packets.iter().flat_map(|packet| packet.detection.iter().map(|v| f64::from(*v)));
+    let mean = metrics::mean(values());
+    let spread = metrics::mean(values().map(|v| (v - mean).powi(2))).sqrt();
+    [
+        snr_db(&window).unwrap_or(0.0) as f32,
+        drift_percent(&window).unwrap_or(0.0) as f32,
+        packet_loss_percent(&sequences).unwrap_or(0.0) as f32,
+        metrics::mean(packets.iter().map(|packet| f64::from(packet.temperature_c))) as f32,
+        mean as f32,
+        spread as f32,
+    ]
+}
+
+impl Recipe for SensorQuality {
+    fn spec(&self) -> Spec {
+        Spec {
+            name: "sensor-quality",
+            version: "MPS-SENSOR-QUALITY-v1.0.0-FP32",
+            family: Family::Sensor,
+            task: "sensor_quality",
+            intended_use: "Judges from the first packets whether a simulated session will be good, fair or poor. \
+                           Synthetic: not for any real instrument.",
+            synthetic: true,
+            limits: &[
+                "Trained and measured on simulated sessions only.",
+                "It repeats a rule of signal-to-noise ratio and drift from less data than the rule needs; the rule \
+                 itself stays the authority at the end of a session.",
+            ],
+            rows_max: 4096,
+        }
+    }
+
+    fn signature(&self) -> (Vec<TensorConfig>, Vec<TensorConfig>) {
+        let statistics = TensorConfig::rows("statistics", &[STATISTICS.len() as i64]);
+        (vec![statistics], vec![TensorConfig::rows("probabilities", &[LABELS.len() as i64])])
+    }
+
+    fn network(&self) -> NetworkConfig {
+        NetworkConfig::Classifier(ClassifierConfig {
+            inputs: STATISTICS.len(),
+            masked: false,
+            outputs: LABELS.len(),
+            body: body(&[32, 16], 2),
+        })
+    }
+
+    fn prepare(&self, context: &Context, seed: u64) -> Result<Prepared> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 4);
+        let cartridges = simulate::basic();
+        let lengths = ROWS.map(|rows| context.effort.choose(rows, 120));
+        let mut rows = Matrix::new(STATISTICS.len());
+        let mut classes = Vec::new();
+        let bar = context.progress.bar("simulate sessions", lengths.iter().sum());
+        for row in 0..lengths.iter().sum::<usize>() {
+            let mut simulator = simulate::simulator(draw_config(&mut rng), seed, 1_000 + row as u64)?;
+            let cartridge = cartridges[row % cartridges.len()];
+            let drawn = simulator.random_concentrations(cartridge);
+            let packets = simulator.session(cartridge, &drawn, SESSION)?.packets;
+            let whole = detections(&packets);
+            let (snr, drift) = (snr_db(&whole).unwrap_or(0.0), drift_percent(&whole).unwrap_or(100.0));
+            rows.push(&statistics(&packets[..WINDOW.min(packets.len())]));
+            classes.push(class_of(snr, drift));
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let parts = Parts::in_order(lengths);
+        let person = |group: usize| Person { group: group as u64, ..Person::default() };
+        let feature = |(name, unit): (&str, &str)| FeatureConfig {
+            name: name.to_owned(),
+            unit: Some(unit.to_owned()),
+            loinc: None,
+            low: None,
+            high: None,
+        };
+        Ok(Prepared {
+            people: (0..rows.rows()).map(person).collect(),
+            provenance: simulate::provenance(&rows),
+            dropped: Vec::new(),
+            truth: Truth::Class(classes),
+            test_set: format!("{} simulated sessions not trained on (synthetic)", parts.test.len()),
+            parts,
+            inputs: vec![rows],
+            labels: LABELS.map(str::to_owned).to_vec(),
+            features: STATISTICS.map(feature).to_vec(),
+        })
+    }
+
+    fn train(&self, prepared: &Prepared, trainee: &Trainee, context: &Context) -> Result<Outcome> {
+        let plan = Plan { epochs_max: 60, batch_rows: 128, weight_decay: 1e-3, ..Plan::default() };
+        classify::train(self.spec().name, prepared, &[], trainee, &Hiding::default(), plan, context)
+    }
+
+    fn calibrate(&self, prepared: &Prepared, runner: &mut Runner) -> Result<(Part, usize)> {
+        classify::calibrate(prepared, LABELS.len(), runner)
+    }
+
+    fn measure(
+        &self,
+        prepared: &Prepared,
+        runner: &mut Runner,
+        calibration: &Calibration,
+    ) -> Result<Vec<Measure>> {
+        let rows = &prepared.parts.test;
+        let probabilities = runner.first(&prepared.pick(rows))?;
+        let mut measures = classify::figures_of_classes(prepared, rows, &probabilities, &[], calibration)?;
+        // The rule applied to the window alone is what the network has to beat.
+        let by_rule: Vec<usize> = rows
+            .iter()
+            .map(|row| prepared.inputs[0].row(*row))
+            .map(|statistics| class_of(f64::from(statistics[0]), f64::from(statistics[1])))
+            .collect();
+        let truth: Vec<usize> = rows.iter().map(|row| prepared.truth.classes()[*row]).collect();
+        let rule = metrics::macro_f1(&by_rule, &truth, LABELS.len());
+        for measure in measures.iter_mut().filter(|m| m.name == "macro_f1" && m.subgroup.is_none()) {
+            *measure = measure.clone().against("the rule on the window", Some(rule));
+        }
+        Ok(measures)
+    }
+
+    fn golden(&self, prepared: &Prepared, _rng: &mut ChaCha8Rng) -> Vec<Matrix> {
+        golden::simulated(prepared)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_has_three_answers() {
+        assert_eq!([class_of(20.0, 0.5), class_of(20.0, -2.0), class_of(7.0, 0.1)], [0, 1, 1]);
+        assert_eq!([class_of(4.0, 0.0), class_of(30.0, 5.0)], [2, 2]);
+    }
+}
