@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use candle_core::{Device, Tensor};
 use models::bundle::{BodyConfig, Family, ForecastConfig, ForecasterConfig, NetworkConfig, TensorConfig};
 use models::calibration::{COVERAGE, Calibration, HorizonCase, Part, fit_forecast};
+use models::family::trend::linear_slope;
 use rand_chacha::ChaCha8Rng;
 
 use super::golden;
@@ -28,8 +29,8 @@ const LAGS: usize = 24;
 const HORIZONS: usize = 12;
 const LEVELS: [f64; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
 const MEDIAN: usize = 2;
-/// Readings of the line that is the simple forecast of a short history.
-const LINE: usize = 6;
+/// Every so many windows of a training person are learnt from: neighbours share all but one reading.
+const THINNING: usize = 2;
 /// Share of a training person's windows kept for stopping.
 const LATE: f64 = 0.2;
 /// Centre of the series and typical size of its moves, in which the network counts, mg/dL.
@@ -79,7 +80,7 @@ impl Windows {
         for person in people {
             let rows = &self.rows_of[*person];
             let cut = ((1.0 - LATE) * rows.len() as f64) as usize;
-            early.extend(&rows[..cut.saturating_sub(LAGS + HORIZONS)]);
+            early.extend(rows[..cut.saturating_sub(LAGS + HORIZONS)].iter().step_by(THINNING));
             late.extend(&rows[cut..]);
         }
         (early, late)
@@ -337,18 +338,11 @@ impl Seen {
     }
 }
 
-/// The least-squares line through the last readings, continued `steps` steps.
+/// The line that the family falls back on for a short history, continued `steps` steps.
 fn line(history: &[f32], steps: usize) -> f64 {
-    let last = &history[history.len() - LINE.min(history.len())..];
-    let n = last.len() as f64;
-    let (mid, mean) = ((n - 1.0) / 2.0, last.iter().map(|v| f64::from(*v)).sum::<f64>() / n);
-    let (mut rise, mut run) = (0.0, 0.0);
-    for (i, value) in last.iter().enumerate() {
-        let x = i as f64 - mid;
-        rise += x * (f64::from(*value) - mean);
-        run += x * x;
-    }
-    mean + rise / run.max(1e-9) * (mid + steps as f64)
+    let history: Vec<f64> = history.iter().map(|value| f64::from(*value)).collect();
+    let last = history.last().copied().unwrap_or_default();
+    last + linear_slope(&history).unwrap_or(0.0) * steps as f64
 }
 
 /// Figures on the two people of another source.

@@ -333,16 +333,101 @@ fn half_width(cases: &[RiskCase]) -> Result<f64> {
     Ok(1.645 / (deaths as f64).sqrt() + RANKING_SPREAD)
 }
 
-/// Deaths seen within the horizon over those expected, among people whose fate by then is known.
+/// Share of people who die within the horizon by Kaplan-Meier, over the share that the model expects.
 fn observed_over_expected(
     risk: &[f64],
     years: &[f64],
     died: &[bool],
     absolute: impl Fn(f64) -> f64,
 ) -> Option<Measure> {
-    let known: Vec<usize> = (0..risk.len()).filter(|i| years[*i] >= HORIZON_YEARS || died[*i]).collect();
-    let seen = known.iter().filter(|i| died[**i] && years[**i] <= HORIZON_YEARS).count() as f64;
-    let expected: f64 = known.iter().map(|i| absolute(risk[*i])).sum();
-    (expected > 0.0)
-        .then(|| Measure::new("observed_over_expected_10y_known_fate", seen / expected, known.len()))
+    let expected = metrics::mean(risk.iter().map(|log_risk| absolute(*log_risk)));
+    let seen = died_by(HORIZON_YEARS, years, died);
+    (expected > 0.0).then(|| Measure::new("observed_over_expected_10y", seen / expected, risk.len()))
+}
+
+/// Kaplan-Meier share of people dead by `horizon`.
+fn died_by(horizon: f64, years: &[f64], died: &[bool]) -> f64 {
+    let mut order: Vec<usize> = (0..years.len()).collect();
+    order.sort_by(|a, b| years[*a].total_cmp(&years[*b]));
+    let (mut alive, mut left) = (1.0, years.len() as f64);
+    for group in order.chunk_by(|a, b| years[*a] == years[*b]) {
+        if years[group[0]] > horizon {
+            break;
+        }
+        alive *= 1.0 - group.iter().filter(|i| died[**i]).count() as f64 / left;
+        left -= group.len() as f64;
+    }
+    1.0 - alive
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::data::mortality::FollowUp;
+
+    use super::*;
+
+    #[test]
+    fn the_censored_leave_without_dying() {
+        // Of four, one dies at 1; one is lost at 2; of the two left one dies at 3: 1 - 3/4 * 1/2.
+        let share = died_by(10.0, &[1.0, 2.0, 3.0, 12.0], &[true, false, true, true]);
+        assert!((share - 0.625).abs() < 1e-12, "{share}");
+        assert_eq!(died_by(0.5, &[1.0], &[true]), 0.0);
+    }
+
+    #[test]
+    fn history_and_values_become_columns() {
+        let row = NafldRow {
+            id: 1,
+            age_years: 61.0,
+            sex: Sex::Male,
+            bmi_kg_m2: Some(31.0),
+            height_cm: None,
+            weight_kg: None,
+            hdl_mg_dl: None,
+            systolic_mmhg: Some(140.0),
+            fib4_high: false,
+            smoker: None,
+            history: 0b1010,
+            follow_up: FollowUp { days: 100.0, died: false },
+        };
+        assert_eq!(cell(&row, Column::Finding(F::DiabetesDiagnosed)), Some(1.0));
+        assert_eq!(cell(&row, Column::Finding(F::Hypertension)), Some(1.0));
+        assert_eq!(cell(&row, Column::Finding(F::PriorStroke)), Some(0.0));
+        assert_eq!(
+            (cell(&row, Column::Finding(F::Smoker)), cell(&row, Column::Marker(B::Hdl))),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn the_partial_likelihood_matches_the_hand_count() {
+        let (years, died) = (vec![3.0, 1.0, 2.0], vec![false, true, true]);
+        let prepared = Prepared {
+            inputs: Vec::new(),
+            truth: Truth::FollowUp { years: years.clone(), died: died.clone() },
+            parts: Parts::default(),
+            people: Vec::new(),
+            provenance: Vec::new(),
+            dropped: Vec::new(),
+            test_set: String::new(),
+            labels: Vec::new(),
+            features: Vec::new(),
+        };
+        let trainee = Trainee::new(&HealthScore.network()).expect("network");
+        let cox = Cox {
+            prepared: &prepared,
+            trainee: &trainee,
+            hiding: Hiding::default(),
+            years: &years,
+            died: &died,
+        };
+        let rows = cox.longest_first(&[0, 1, 2]);
+        assert_eq!(rows, [0, 2, 1]);
+        let log_risk = Tensor::from_slice(&[0.0_f32, 1.0, 2.0], 3, &Device::Cpu).expect("tensor");
+        let loss = cox.loss_of(&log_risk, &rows).and_then(|l| Ok(l.to_scalar::<f32>()?)).expect("loss");
+        // Death at 2 (log-risk 1) among {0, 1}; death at 1 (log-risk 2) among all three.
+        let (e0, e1, e2) = (1.0_f64, 1.0_f64.exp(), 2.0_f64.exp());
+        let expected = (((e0 + e1).ln() - 1.0) + ((e0 + e1 + e2).ln() - 2.0)) / 2.0;
+        assert!((f64::from(loss) - expected).abs() < 1e-5, "{loss} {expected}");
+    }
 }

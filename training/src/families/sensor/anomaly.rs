@@ -5,6 +5,7 @@ use clinical::layout::ELECTRODES;
 use clinical::simulator::{Fault, Simulator, SimulatorConfig};
 use models::bundle::{AutoencoderConfig, Family, NetworkConfig, TensorConfig};
 use models::calibration::{Calibration, Part};
+use models::family::anomaly::channel_name;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -126,7 +127,7 @@ impl Recipe for SensorAnomaly {
     }
 
     fn calibrate(&self, prepared: &Prepared, runner: &mut Runner) -> Result<(Part, usize)> {
-        let names: Vec<String> = (0..CHANNELS).map(|channel| format!("channel_{channel}")).collect();
+        let names: Vec<String> = (0..CHANNELS).map(channel_name).collect();
         reconstruct::calibrate(prepared, &names, runner)
     }
 

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use clinical::simulator::SimulatorConfig;
 use models::bundle::{BodyConfig, Family, Link, NetworkConfig, RegressorConfig, TensorConfig};
 use models::calibration::{COVERAGE, Calibration, Part, Residuals, Scale, fit_residual};
+use models::family::anomaly::channel_name;
 use rand_chacha::ChaCha8Rng;
 
 use super::simulate::{self, CHANNELS};
@@ -98,7 +99,7 @@ impl Recipe for SensorCalibration {
             test_set: format!("{} simulated pairs not trained on (synthetic)", parts.test.len()),
             parts,
             inputs: vec![channels],
-            labels: (0..CHANNELS).map(|channel| format!("channel_{channel}")).collect(),
+            labels: (0..CHANNELS).map(channel_name).collect(),
             features: Vec::new(),
         })
     }

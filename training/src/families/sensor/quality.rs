@@ -4,15 +4,19 @@
 //! above 5 dB and under 3 %, else poor. The network sees only a short window at the start, so it has to
 //! judge early what the rule can only say at the end.
 
-use anyhow::Result;
-use clinical::gate::{drift_percent, packet_loss_percent, snr_db};
+use anyhow::{Context as _, Result};
+use clinical::cartridge::Cartridge;
+use clinical::correction::Correction;
+use clinical::gate::{drift_percent, snr_db};
 use clinical::simulator::{SimulatorConfig, SyntheticPacket};
 use models::bundle::{ClassifierConfig, Family, FeatureConfig, NetworkConfig, TensorConfig};
 use models::calibration::{Calibration, Part};
+use models::family::sensor::{STATISTICS, statistics};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::simulate;
+use crate::evaluate::baseline::Logistic;
 use crate::evaluate::{Measure, metrics};
 use crate::families::classify::{self, Hiding};
 use crate::families::golden;
@@ -23,14 +27,14 @@ use crate::families::runner::Runner;
 use crate::families::trainee::{Trainee, body};
 use crate::optimise::{Outcome, Plan};
 
-/// The statistics, with their units, in input order.
-const STATISTICS: [(&str, &str); 6] = [
-    ("snr_db", "dB"),
-    ("drift_percent", "%"),
-    ("packet_loss_percent", "%"),
-    ("temperature_c", "Cel"),
-    ("mean_ohm", "Ohm"),
-    ("spread_ohm", "Ohm"),
+/// The statistics of [`models::family::sensor::statistics`], with their units, in input order.
+const COLUMNS: [(&str, &str); STATISTICS] = [
+    ("mean", "Ohm"),
+    ("deviation", "Ohm"),
+    ("step_max", "1"),
+    ("step_mean", "1"),
+    ("drift", "1"),
+    ("restless_share", "1"),
 ];
 const LABELS: [&str; 3] = ["good", "fair", "poor"];
 /// Packets of a session, and of the window at its start.
@@ -66,25 +70,26 @@ fn class_of(snr_db: f64, drift_percent: f64) -> usize {
     }
 }
 
-fn detections(packets: &[SyntheticPacket]) -> Vec<&[f32]> {
-    packets.iter().map(|packet| packet.detection.as_slice()).collect()
+/// Corrected sweeps of a session, as the server sees them.
+fn corrected(cartridge: &Cartridge, packets: &[SyntheticPacket]) -> Result<Vec<Vec<f32>>> {
+    let correction = Correction::for_cartridge(cartridge);
+    let mut sweeps = Vec::with_capacity(packets.len());
+    for packet in packets {
+        let mut row = vec![0.0; packet.detection.len()];
+        correction.apply_into(&packet.detection, &packet.reference, packet.temperature_c, &mut row)?;
+        sweeps.push(row);
+    }
+    Ok(sweeps)
 }
 
-/// The six statistics; zeros where a window is too short to tell.
-fn statistics(packets: &[SyntheticPacket]) -> [f32; 6] {
-    let window = detections(packets);
-    let sequences: Vec<u64> = packets.iter().map(|packet| packet.sequence).collect();
-    let values = || packets.iter().flat_map(|packet| packet.detection.iter().map(|v| f64::from(*v)));
-    let mean = metrics::mean(values());
-    let spread = metrics::mean(values().map(|v| (v - mean).powi(2))).sqrt();
-    [
-        snr_db(&window).unwrap_or(0.0) as f32,
-        drift_percent(&window).unwrap_or(0.0) as f32,
-        packet_loss_percent(&sequences).unwrap_or(0.0) as f32,
-        metrics::mean(packets.iter().map(|packet| f64::from(packet.temperature_c))) as f32,
-        mean as f32,
-        spread as f32,
-    ]
+/// What a session shows early, and what the rule says of all of it.
+fn judge(cartridge: &Cartridge, packets: &[SyntheticPacket]) -> Result<([f32; STATISTICS], usize)> {
+    let whole: Vec<&[f32]> = packets.iter().map(|packet| packet.detection.as_slice()).collect();
+    let (snr, drift) = (snr_db(&whole).unwrap_or(0.0), drift_percent(&whole).unwrap_or(100.0));
+    let early = corrected(cartridge, &packets[..WINDOW.min(packets.len())])?;
+    let early: Vec<&[f32]> = early.iter().map(Vec::as_slice).collect();
+    let statistics = statistics(&early).context("a session of one packet has no statistics")?;
+    Ok((statistics, class_of(snr, drift)))
 }
 
 impl Recipe for SensorQuality {
@@ -107,13 +112,13 @@ impl Recipe for SensorQuality {
     }
 
     fn signature(&self) -> (Vec<TensorConfig>, Vec<TensorConfig>) {
-        let statistics = TensorConfig::rows("statistics", &[STATISTICS.len() as i64]);
+        let statistics = TensorConfig::rows("statistics", &[STATISTICS as i64]);
         (vec![statistics], vec![TensorConfig::rows("probabilities", &[LABELS.len() as i64])])
     }
 
     fn network(&self) -> NetworkConfig {
         NetworkConfig::Classifier(ClassifierConfig {
-            inputs: STATISTICS.len(),
+            inputs: STATISTICS,
             masked: false,
             outputs: LABELS.len(),
             body: body(&[32, 16], 2),
@@ -124,7 +129,7 @@ impl Recipe for SensorQuality {
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 4);
         let cartridges = simulate::basic();
         let lengths = ROWS.map(|rows| context.effort.choose(rows, 120));
-        let mut rows = Matrix::new(STATISTICS.len());
+        let mut rows = Matrix::new(STATISTICS);
         let mut classes = Vec::new();
         let bar = context.progress.bar("simulate sessions", lengths.iter().sum());
         for row in 0..lengths.iter().sum::<usize>() {
@@ -132,10 +137,9 @@ impl Recipe for SensorQuality {
             let cartridge = cartridges[row % cartridges.len()];
             let drawn = simulator.random_concentrations(cartridge);
             let packets = simulator.session(cartridge, &drawn, SESSION)?.packets;
-            let whole = detections(&packets);
-            let (snr, drift) = (snr_db(&whole).unwrap_or(0.0), drift_percent(&whole).unwrap_or(100.0));
-            rows.push(&statistics(&packets[..WINDOW.min(packets.len())]));
-            classes.push(class_of(snr, drift));
+            let (statistics, class) = judge(cartridge, &packets)?;
+            rows.push(&statistics);
+            classes.push(class);
             bar.inc(1);
         }
         bar.finish_and_clear();
@@ -157,7 +161,7 @@ impl Recipe for SensorQuality {
             parts,
             inputs: vec![rows],
             labels: LABELS.map(str::to_owned).to_vec(),
-            features: STATISTICS.map(feature).to_vec(),
+            features: COLUMNS.map(feature).to_vec(),
         })
     }
 
@@ -179,16 +183,15 @@ impl Recipe for SensorQuality {
         let rows = &prepared.parts.test;
         let probabilities = runner.first(&prepared.pick(rows))?;
         let mut measures = classify::figures_of_classes(prepared, rows, &probabilities, &[], calibration)?;
-        // The rule applied to the window alone is what the network has to beat.
-        let by_rule: Vec<usize> = rows
-            .iter()
-            .map(|row| prepared.inputs[0].row(*row))
-            .map(|statistics| class_of(f64::from(statistics[0]), f64::from(statistics[1])))
-            .collect();
         let truth: Vec<usize> = rows.iter().map(|row| prepared.truth.classes()[*row]).collect();
-        let rule = metrics::macro_f1(&by_rule, &truth, LABELS.len());
+        let train: Vec<usize> = prepared.parts.train.clone();
+        let table = |rows: &[usize]| prepared.inputs[0].pick(rows).to_f64();
+        let labels: Vec<usize> = train.iter().map(|row| prepared.truth.classes()[*row]).collect();
+        let logistic = Logistic::fit(&table(&train), &labels, LABELS.len());
+        let theirs: Vec<f64> = table(rows).iter().flat_map(|row| logistic.predict(row)).collect();
+        let rule = metrics::macro_f1(&classify::winners(&theirs, LABELS.len()), &truth, LABELS.len());
         for measure in measures.iter_mut().filter(|m| m.name == "macro_f1" && m.subgroup.is_none()) {
-            *measure = measure.clone().against("the rule on the window", Some(rule));
+            *measure = measure.clone().against("logistic regression", Some(rule));
         }
         Ok(measures)
     }
