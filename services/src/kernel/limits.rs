@@ -25,6 +25,10 @@ pub struct Limits {
     pub identifier_bytes_max: usize,
     /// Largest message from a reader; a packet of 1792 channels has about 15 kB.
     pub message_bytes_max: usize,
+    /// Longest wait for the first message of a stream.
+    pub stream_attach_ms_max: u64,
+    /// Earlier values sent along with an analysis.
+    pub history_values_max: u64,
     /// Most measurements on one page.
     pub page_size_max: u32,
     /// Measurements on a page when none was asked for.
@@ -45,6 +49,8 @@ impl Default for Limits {
             sweep_ms: 1_000,
             identifier_bytes_max: 128,
             message_bytes_max: 256 * 1024,
+            stream_attach_ms_max: 10_000,
+            history_values_max: 500,
             page_size_max: 200,
             page_size_default: 50,
         }

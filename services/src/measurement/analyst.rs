@@ -190,7 +190,7 @@ fn told(status: &Status) -> String {
 /// Whether asking again later can help; a cartridge no model knows stays unknown.
 pub(super) const fn can_recover(code: Code) -> bool {
     match code {
-        Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => false,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange | Code::Unimplemented => false,
         Code::Ok
         | Code::Cancelled
         | Code::Unknown
@@ -199,7 +199,6 @@ pub(super) const fn can_recover(code: Code) -> bool {
         | Code::AlreadyExists
         | Code::PermissionDenied
         | Code::ResourceExhausted
-        | Code::FailedPrecondition
         | Code::Aborted
         | Code::Internal
         | Code::Unavailable

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::analyst::can_recover;
 use super::convert;
-use super::rules::{HistoryQuery, NewSession, Status};
+use super::history::{HistoryQuery, Series, series};
+use super::rules::{NewSession, Status};
 use super::running::Running;
 use super::session::{Ended, Live, Measurement, Session, Sessions, Shared};
 use super::store::{Found, Page, Store};
@@ -120,7 +121,8 @@ impl Core {
         session: &Session,
         ended: &Ended,
     ) -> Result<AnalyzeMeasurementResponse, ServiceError> {
-        let mut request = Request::new(convert::analysis_request(session, ended));
+        let mut request =
+            Request::new(convert::analysis_request(session, ended, self.earlier(session).await));
         let deadline = Duration::from_millis(self.limits.ai_call_ms_max);
         request.set_timeout(deadline);
         let answer = within(deadline, self.ask(request)).await;
@@ -133,6 +135,19 @@ impl Core {
                 let reason =
                     "the analysis is not available; the session stays open: call EndSession again".to_owned();
                 Err(ServiceError::Unavailable { reason, source: Some(Box::new(status)) })
+            }
+        }
+    }
+
+    /// Earlier values of the user, for the trend; without them there is still everything else.
+    async fn earlier(&self, session: &Session) -> Vec<Series> {
+        let NewSession { user_id, cartridge, .. } = &session.new;
+        let codes = cartridge.analytes.iter().map(|analyte| analyte.code());
+        match self.store.earlier(user_id, codes, self.limits.history_values_max).await {
+            Ok(earlier) => series(earlier),
+            Err(error) => {
+                tracing::warn!(session = %session.id, %error, "analysed without earlier values");
+                Vec::new()
             }
         }
     }

@@ -8,7 +8,8 @@ use tonic::Status as GrpcStatus;
 use uuid::Uuid;
 
 use super::analyst::Analysed;
-use super::rules::{Environment, GateNote, HistoryQuery, NewSession, Packet, Status};
+use super::history::{HistoryQuery, Series};
+use super::rules::{Environment, GateNote, NewSession, Packet, Status};
 use super::session::{Ended, Live, Measurement, Session, Value};
 use super::store::Page;
 use crate::kernel::{Limits, ServiceError};
@@ -123,11 +124,21 @@ pub(super) fn add_analysis(answer: &mut wire::StreamMeasurementResponse, analyse
 }
 
 /// Asks for the analysis of the mean sweep.
-pub(super) fn analysis_request(session: &Session, ended: &Ended) -> wire::AnalyzeMeasurementRequest {
+pub(super) fn analysis_request(
+    session: &Session,
+    ended: &Ended,
+    history: Vec<Series>,
+) -> wire::AnalyzeMeasurementRequest {
+    let point = |(time_unix_ms, value)| wire::SeriesPoint { time_unix_ms, value };
+    let series = |Series { code, unit, points }| wire::Series {
+        code,
+        unit,
+        points: points.into_iter().map(point).collect(),
+    };
     wire::AnalyzeMeasurementRequest {
         source: Some(wire::analyze_measurement_request::Source::Channels(channels(session, ended))),
         subject: Some(subject(&session.new.person)),
-        history: Vec::new(),
+        history: history.into_iter().map(series).collect(),
         analyses: Vec::new(),
     }
 }
@@ -145,7 +156,18 @@ pub(super) fn refused_analysis(id: Uuid, status: &GrpcStatus) -> wire::AnalyzeMe
 
 /// The predicted values of an analysis. One without unit or model version is refused: nobody could use it later.
 pub(super) fn values(analysis: &wire::AnalyzeMeasurementResponse) -> Result<Vec<Value>, ServiceError> {
-    analysis.biomarkers.iter().map(value).collect()
+    let values = analysis.biomarkers.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+    let twice = values
+        .iter()
+        .enumerate()
+        .find(|(index, value)| values[..*index].iter().any(|v| v.code == value.code));
+    match twice {
+        None => Ok(values),
+        Some((_, value)) => Err(ServiceError::Unavailable {
+            reason: format!("the analysis gave {} twice; the session stays open", value.code),
+            source: None,
+        }),
+    }
 }
 
 fn value(result: &wire::BiomarkerResult) -> Result<Value, ServiceError> {

@@ -9,7 +9,7 @@ mod analyst;
 mod calls;
 mod convert;
 mod grpc;
-mod rest;
+mod history;
 mod rules;
 mod running;
 mod sequence;
@@ -100,11 +100,6 @@ impl MeasurementModule {
     pub fn service(&self) -> MeasurementServiceServer<MeasurementGrpc> {
         MeasurementServiceServer::new(MeasurementGrpc::new(Arc::clone(&self.core)))
             .max_decoding_message_size(self.core.limits.message_bytes_max)
-    }
-
-    /// The REST face: the unary calls as JSON under `/v1/measurement`.
-    pub fn rest(&self) -> axum::Router {
-        rest::router(MeasurementGrpc::new(Arc::clone(&self.core)))
     }
 
     /// Stops: ends the streams, writes every running session, closes the database. Sessions stay open and go on

@@ -1,10 +1,10 @@
 //! The business of a measurement session, pure: what may be started, which packet may count, what the gates say, and
 //! which change of state is allowed. Nothing here waits, stores or speaks to anybody.
 
+use clinical::Person;
 use clinical::cartridge::{Cartridge, Category};
 use clinical::correction::CorrectionError;
 use clinical::gate::{Outcome, Status as GateStatus};
-use clinical::{Biomarker, Person};
 use uuid::Uuid;
 
 use crate::kernel::{Limits, ServiceError};
@@ -213,71 +213,6 @@ impl GateNote {
     }
 }
 
-/// What a page of a user's measurements is asked for.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct HistoryQuery {
-    pub(super) user_id: String,
-    pub(super) page_size: u32,
-    pub(super) after: Option<Cursor>,
-    pub(super) biomarker: Option<Biomarker>,
-}
-
-impl HistoryQuery {
-    /// Checks what was asked for; an empty token starts at the newest, an empty code takes all.
-    pub(super) fn check(
-        user_id: String,
-        page_size: u32,
-        page_token: &str,
-        biomarker_code: &str,
-        limits: &Limits,
-    ) -> Result<Self, ServiceError> {
-        identifier("user_id", &user_id, limits)?;
-        if page_size > limits.page_size_max {
-            let reason = format!("{page_size} is too many: at most {}", limits.page_size_max);
-            return Err(ServiceError::invalid("page_size", reason));
-        }
-        let page_size = if page_size == 0 { limits.page_size_default } else { page_size };
-        let after = if page_token.is_empty() { None } else { Some(Cursor::parse(page_token)?) };
-        let known = |code| Biomarker::from_code(code).or_else(|| Biomarker::from_loinc(code));
-        let biomarker = match (biomarker_code.is_empty(), known(biomarker_code)) {
-            (true, _) => None,
-            (false, Some(biomarker)) => Some(biomarker),
-            (false, None) => {
-                let reason = "is not known: expected a code such as glucose, or a LOINC code";
-                return Err(ServiceError::invalid("biomarker_code", reason));
-            }
-        };
-        Ok(Self { user_id, page_size, after, biomarker })
-    }
-}
-
-/// Last measurement of a page: what comes after it stays the same when newer ones are added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cursor {
-    pub(super) ended_ms: i64,
-    pub(super) id: Uuid,
-}
-
-impl Cursor {
-    /// Reads a page token.
-    pub(super) fn parse(token: &str) -> Result<Self, ServiceError> {
-        let refused =
-            || ServiceError::invalid("page_token", "is not one of ours: send the one last answered");
-        let bytes: [u8; 24] =
-            hex::decode(token).ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(refused)?;
-        let (ended_ms, id) = bytes.split_at(8);
-        Ok(Self {
-            ended_ms: i64::from_be_bytes(ended_ms.try_into().map_err(|_| refused())?),
-            id: Uuid::from_slice(id).map_err(|_| refused())?,
-        })
-    }
-
-    /// Writes a page token.
-    pub(super) fn token(self) -> String {
-        hex::encode([self.ended_ms.to_be_bytes().as_slice(), self.id.as_bytes()].concat())
-    }
-}
-
 /// Reads a session or measurement identifier.
 pub(super) fn session_id(field: &str, text: &str) -> Result<Uuid, ServiceError> {
     Uuid::try_parse(text).map_err(|_| ServiceError::invalid(field, "expected the UUID of a session"))
@@ -286,7 +221,6 @@ pub(super) fn session_id(field: &str, text: &str) -> Result<Uuid, ServiceError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn check(user: &str, cartridge: &str) -> Result<NewSession, ServiceError> {
         let limits = Limits::default();
@@ -345,32 +279,5 @@ mod tests {
         assert_eq!(progress_percent(0, 15), 0.0);
         assert_eq!(progress_percent(7_500, 15), 50.0);
         assert_eq!(progress_percent(u64::MAX, 15), 100.0);
-    }
-
-    #[test]
-    fn a_page_is_bounded_and_a_biomarker_known() {
-        let limits = Limits::default();
-        let ask = |size, token: &str, code: &str| {
-            HistoryQuery::check("u".to_owned(), size, token, code, &limits).map_err(field)
-        };
-        assert_eq!(ask(0, "", "").map(|query| query.page_size), Ok(50));
-        assert_eq!(ask(200, "", "2345-7").map(|query| query.biomarker), Ok(Some(Biomarker::Glucose)));
-        assert_eq!(ask(201, "", ""), Err("page_size".to_owned()));
-        assert_eq!(ask(1, "zz", ""), Err("page_token".to_owned()));
-        assert_eq!(ask(1, "00", ""), Err("page_token".to_owned()));
-        assert_eq!(ask(1, "", "mood"), Err("biomarker_code".to_owned()));
-    }
-
-    proptest! {
-        #[test]
-        fn a_page_token_reads_back(ended_ms: i64, id: u128) {
-            let cursor = Cursor { ended_ms, id: Uuid::from_u128(id) };
-            prop_assert_eq!(Cursor::parse(&cursor.token()).ok(), Some(cursor));
-        }
-
-        #[test]
-        fn any_token_is_read_or_refused(token in ".{0,64}") {
-            let _ = Cursor::parse(&token);
-        }
     }
 }

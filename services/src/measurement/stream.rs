@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::manpasik::v1::{StreamMeasurementRequest, StreamMeasurementResponse};
 use tokio::sync::mpsc;
@@ -33,7 +34,7 @@ pub(super) fn open(core: Arc<Core>, requests: Streaming<StreamMeasurementRequest
         stream.save().await;
         if let Err(error) = end {
             // A reader that is gone does not hear it.
-            let _ = stream.out.send(Err(error.into())).await;
+            let _ = stream.send(Err(error.into())).await;
         }
     });
     ReceiverStream::new(answers)
@@ -65,6 +66,7 @@ enum Event {
     Request(Option<StreamMeasurementRequest>),
     Broken(Status),
     Analysis(Result<Analysed, String>),
+    Late,
     Ended,
     Gone,
 }
@@ -75,6 +77,7 @@ impl Stream {
         while open || !self.waiting.is_empty() {
             match self.event(&mut requests, open).await {
                 Event::Gone => return Ok(()),
+                Event::Late => return Err(ServiceError::invalid("session_id", "did not come in time")),
                 Event::Ended => return self.flush_ended().await,
                 Event::Request(None) => open = false,
                 Event::Broken(status) => {
@@ -100,7 +103,9 @@ impl Stream {
     async fn event(&mut self, requests: &mut Streaming<StreamMeasurementRequest>, open: bool) -> Event {
         let room = open && self.waiting.len() < self.core.limits.stream_window_max.max(1);
         let Some(Attached { ended, analyst, .. }) = &mut self.attached else {
+            let late = Duration::from_millis(self.core.limits.stream_attach_ms_max);
             return tokio::select! {
+                () = tokio::time::sleep(late) => Event::Late,
                 () = self.out.closed() => Event::Gone,
                 () = self.core.stopped.cancelled() => Event::Ended,
                 request = requests.message() => received(request),
@@ -192,11 +197,17 @@ impl Stream {
     async fn send_ready(&mut self) -> bool {
         while self.waiting.front().is_some_and(|waiting| !waiting.in_analysis) {
             let Some(Waiting { answer, .. }) = self.waiting.pop_front() else { break };
-            if self.out.send(Ok(answer)).await.is_err() {
+            if !self.send(Ok(answer)).await {
                 return false;
             }
         }
         true
+    }
+
+    /// Waits for the reader as long as for one that is silent.
+    async fn send(&self, answer: Result<StreamMeasurementResponse, Status>) -> bool {
+        let idle = Duration::from_millis(self.core.limits.session_idle_ms_max.unsigned_abs());
+        self.out.send_timeout(answer, idle).await.is_ok()
     }
 
     /// Waits for the analyses under way, each within its deadline.

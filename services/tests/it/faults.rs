@@ -85,6 +85,16 @@ async fn a_stream_needs_a_session_and_keeps_to_it() {
 }
 
 #[tokio::test]
+async fn a_stream_that_names_no_session_is_closed() {
+    let mut harness = Harness::start(Reach::InProcess, Limits { stream_attach_ms_max: 20, ..quick() }).await;
+    let (_sender, requests) = tokio::sync::mpsc::channel(1);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+    let mut answers = harness.client.stream_measurement(requests).await.expect("opens").into_inner();
+    let status = answers.message().await.expect_err("closed");
+    assert_eq!(status.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn repeated_late_and_lost_packets_are_told_apart() {
     let mut harness = Harness::quick().await;
     let id = harness.begin("user-1", "01:01").await;

@@ -70,6 +70,29 @@ async fn a_page_can_be_narrowed_to_a_biomarker() {
 }
 
 #[tokio::test]
+async fn earlier_values_go_along_with_the_next_analysis() {
+    let mut harness = Harness::quick().await;
+    harness.measure("user-2", "01:01", 3).await;
+    for _ in 0..2 {
+        harness.clock.advance_ms(1_000);
+        harness.measure("user-1", "01:01", 3).await;
+    }
+    harness.measure("user-1", "01:04", 3).await;
+    harness.clock.advance_ms(1_000);
+    harness.measure("user-1", "01:01", 3).await;
+    let page = page(&mut harness, 0, "", "glucose").await.expect("a page");
+    let points: Vec<_> = page.measurements[1..].iter().rev().map(point).collect();
+    let asked = harness.ai.asked.lock().expect("not poisoned").pop().expect("asked");
+    let series = Series { code: "glucose".to_owned(), unit: "mg/dL".to_owned(), points };
+    assert_eq!(asked.history, [series], "of this user and this biomarker, oldest first");
+}
+
+fn point(measurement: &Measurement) -> SeriesPoint {
+    let value = measurement.biomarkers[0].quantity.as_ref().expect("a quantity").value;
+    SeriesPoint { time_unix_ms: measurement.ended_unix_ms, value }
+}
+
+#[tokio::test]
 async fn wrong_pages_are_refused() {
     let mut harness = Harness::quick().await;
     for (size, token, code, field) in

@@ -6,5 +6,4 @@ mod faults;
 mod harness;
 mod history;
 mod lifecycle;
-mod rest;
 mod session;

@@ -14,6 +14,8 @@ use crate::kernel::{Limits, ServiceError};
 
 /// Packets from which the reference cell's own baseline is taken.
 const BASELINE_PACKETS: usize = 16;
+/// Deviation of the reference cell beyond which the number says no more.
+const REFERENCE_Z_MAX: f64 = 1e6;
 
 /// The part of a session that survives a restart.
 #[derive(Debug, Clone, PartialEq)]
@@ -200,7 +202,7 @@ impl Running {
     fn judge_reference(&self, reference: &[f32]) -> Option<f64> {
         match &self.reference {
             Reference::Learning(_) => None,
-            Reference::Known(baseline) => baseline.z(reference),
+            Reference::Known(baseline) => baseline.z(reference).map(bounded),
         }
     }
 
@@ -251,6 +253,11 @@ impl Running {
     pub(super) fn digest(&self) -> String {
         hex::encode(self.kept.digest)
     }
+}
+
+/// An absurd reference overflows; that is as far off as anything can be.
+fn bounded(z: f64) -> f64 {
+    if z.is_nan() { REFERENCE_Z_MAX } else { z.clamp(-REFERENCE_Z_MAX, REFERENCE_Z_MAX) }
 }
 
 /// The next link: SHA-256 over the link before and every field of the packet, little-endian, in the order of the

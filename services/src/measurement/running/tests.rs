@@ -3,6 +3,7 @@
 use clinical::Biomarker;
 use clinical::gate::{Gate, Quality};
 use clinical::simulator::{Simulator, SimulatorConfig};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -148,4 +149,53 @@ fn what_was_kept_goes_on_as_if_never_interrupted() {
     assert!(matches!(again, Ok(Taken::Repeated { .. })));
     feed(&mut after, &packets[7..]);
     assert_eq!(after.kept(), whole.kept());
+}
+
+fn any_packet() -> impl Strategy<Value = Packet> {
+    let number = prop_oneof![4 => -1e4f32..1e4, 1 => any::<f32>(), 1 => Just(f32::MAX), 1 => Just(f32::MIN)];
+    let vector = move || {
+        let number = number.clone();
+        let length = prop_oneof![9 => Just(8), 1 => 0..10usize];
+        length.prop_flat_map(move |length| prop::collection::vec(number.clone(), length))
+    };
+    let percent = || prop_oneof![9 => 10.0..100.0, 1 => any::<f64>()];
+    let surroundings = prop::option::of((15.0..40.0, percent(), percent(), percent()));
+    let sequence = prop_oneof![9 => 0..200u64, 1 => any::<u64>()];
+    (sequence, any::<u64>(), vector(), vector(), surroundings, any::<bool>()).prop_map(
+        |(sequence, time_ms, detection, reference, surroundings, self_test_passed)| Packet {
+            sequence,
+            time_ms,
+            detection,
+            reference,
+            environment: surroundings.map(
+                |(temperature_celsius, humidity_percent, pressure_kilopascal, battery_percent)| Environment {
+                    temperature_celsius,
+                    humidity_percent,
+                    pressure_kilopascal,
+                    battery_percent,
+                },
+            ),
+            self_test_passed,
+        },
+    )
+}
+
+proptest! {
+    /// Whatever a reader sends, nothing panics and nothing that is kept or told is not a number.
+    #[test]
+    fn no_packet_spoils_a_session(packets in prop::collection::vec(any_packet(), 1..120)) {
+        let nose = Cartridge::parse("04:01").expect("registered");
+        let mut running = Running::new(Uuid::from_u128(1), nose);
+        let mut accepted = 0;
+        for packet in &packets {
+            let taken = running.take(packet, &Limits::default());
+            accepted += u64::from(matches!(taken, Ok(Taken::Accepted(_))));
+        }
+        prop_assert_eq!(running.packets(), accepted);
+        prop_assert!(running.mean().iter().all(|value| value.is_finite()));
+        prop_assert!((0.0..=100.0).contains(&running.progress_percent()));
+        for outcome in running.report().outcomes {
+            prop_assert!(outcome.measured.is_none_or(f64::is_finite), "{:?}", outcome);
+        }
+    }
 }

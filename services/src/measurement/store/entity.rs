@@ -7,7 +7,7 @@ pub(super) mod session {
     //! A measurement session.
     use sea_orm::entity::prelude::*;
 
-    use super::{EnvironmentRow, GateRows, StateRow};
+    use super::{EnvironmentRow, GateRows};
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
     #[sea_orm(table_name = "measurement_session")]
@@ -23,7 +23,8 @@ pub(super) mod session {
         pub started_ms: i64,
         pub ended_ms: Option<i64>,
         pub packets: i64,
-        pub state: Option<StateRow>,
+        /// JSON of a [`super::StateRow`], read row by row so that a damaged one does not hide the others.
+        pub state: Option<String>,
         pub quality: Option<String>,
         pub gates: Option<GateRows>,
         pub environment: Option<EnvironmentRow>,
@@ -119,7 +120,7 @@ impl<'d> Deserialize<'d> for Exact {
 }
 
 /// What a running session resumes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, sea_orm::FromJsonQueryResult)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StateRow {
     pub first: u64,
     pub highest: u64,

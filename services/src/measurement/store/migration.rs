@@ -3,7 +3,7 @@
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
     big_integer, big_integer_null, blob_null, double, double_null, json_null, pk_uuid, string, string_null,
-    uuid,
+    text_null, uuid,
 };
 
 /// Brings the tables up to date.
@@ -66,7 +66,7 @@ fn session() -> TableCreateStatement {
         .col(big_integer_null("ended_ms"))
         .col(big_integer("packets"))
         // What a running session resumes from; null once it has ended.
-        .col(json_null("state"))
+        .col(text_null("state"))
         // What it ended with; null while it runs.
         .col(string_null("quality"))
         .col(json_null("gates"))

@@ -11,8 +11,9 @@ use store::{Database, Url};
 use uuid::Uuid;
 
 use self::entity::session::{self, StatusRow};
-use self::entity::{StateRow, value};
-use super::rules::{Cursor, HistoryQuery, Status};
+use self::entity::value;
+use super::history::{Cursor, Earlier, HistoryQuery};
+use super::rules::Status;
 use super::running::{Kept, Running};
 use super::session::{Ended, Measurement, Session};
 use crate::kernel::ServiceError;
@@ -51,7 +52,7 @@ impl Store {
         let change = session::ActiveModel {
             id: Set(id),
             packets: Set(kept.sequences.received.cast_signed()),
-            state: Set(Some(StateRow::from(kept))),
+            state: Set(Some(rows::state(id, kept)?)),
             ..Default::default()
         };
         self.0.call(|database| change.update_without_returning(database)).await?;
@@ -155,6 +156,27 @@ impl Store {
         Ok((page, next))
     }
 
+    /// The newest values of a user of these biomarkers, newest first.
+    pub(super) async fn earlier(
+        &self,
+        user_id: &str,
+        codes: impl Iterator<Item = &'static str>,
+        limit: u64,
+    ) -> Result<Vec<Earlier>, ServiceError> {
+        let find = value::Entity::find()
+            .find_also_related(session::Entity)
+            .filter(session::Column::UserId.eq(user_id))
+            .filter(value::Column::Code.is_in(codes))
+            .order_by_desc(session::Column::EndedMs)
+            .limit(limit);
+        let rows = self.0.call(|database| find.all(database)).await?;
+        let earlier = |(value, session): (value::Model, Option<session::Model>)| {
+            let value::Model { code, unit, value, .. } = value;
+            Some(Earlier { code, unit, value, ended_ms: session?.ended_ms? })
+        };
+        Ok(rows.into_iter().filter_map(earlier).collect())
+    }
+
     async fn values(&self, ids: impl Iterator<Item = Uuid>) -> Result<Vec<value::Model>, ServiceError> {
         let find = value::Entity::find().filter(value::Column::SessionId.is_in(ids));
         Ok(self.0.call(|database| find.all(database)).await?)
@@ -169,15 +191,83 @@ impl Store {
 fn resume(row: &session::Model) -> Result<(Session, Running), ServiceError> {
     let session = rows::session(row)?;
     let cartridge = session.new.cartridge;
-    let running = match row.state.clone() {
+    let running = match row.state.as_deref() {
         None => Running::new(session.id, cartridge),
         Some(state) => {
             let kept = rows::kept(state, cartridge.channels());
-            Running::resume(
-                cartridge,
-                kept.ok_or_else(|| rows::corrupt(row, "state does not fit the cartridge"))?,
-            )
+            Running::resume(cartridge, kept.ok_or_else(|| rows::corrupt(row, "state cannot be read"))?)
         }
     };
     Ok((session, running))
+}
+
+#[cfg(test)]
+mod tests {
+    use clinical::Person;
+    use clinical::cartridge::Cartridge;
+
+    use super::*;
+    use crate::measurement::rules::NewSession;
+    use crate::measurement::session::{Live, Value};
+
+    async fn store() -> Store {
+        Store::open(&Url::SqliteMemory, ::store::Limits::default()).await.expect("opens")
+    }
+
+    async fn begun(store: &Store, code: &str) -> Session {
+        let cartridge = Cartridge::parse(code).expect("registered");
+        let (user_id, device_id) = ("user-1".to_owned(), String::new());
+        let new = NewSession { user_id, device_id, cartridge, person: Person::default() };
+        let session = Session { id: Uuid::now_v7(), new, started_ms: 5 };
+        store.begin(&session).await.expect("begins");
+        session
+    }
+
+    #[tokio::test]
+    async fn a_damaged_session_does_not_keep_the_others_from_going_on() {
+        let store = store().await;
+        let sound = begun(&store, "01:01").await;
+        let kept = Running::new(sound.id, sound.new.cartridge).kept().clone();
+        store.save(sound.id, &kept).await.expect("saves");
+        let foreign = rows::state(sound.id, &kept).expect("writes");
+        for (code, state) in [("01:01", "{".to_owned()), ("04:01", foreign)] {
+            let id = begun(&store, code).await.id;
+            let damage = session::ActiveModel { id: Set(id), state: Set(Some(state)), ..Default::default() };
+            store.0.call(|database| damage.update_without_returning(database)).await.expect("damages");
+        }
+        let running = store.running().await.expect("reads");
+        let ids: Vec<_> = running.iter().map(|(session, _)| session.id).collect();
+        assert_eq!(ids, [sound.id], "neither broken JSON nor the state of another cartridge");
+        assert_eq!(running[0].1.kept(), &kept);
+        assert_eq!(store.running().await.expect("reads").len(), 1, "the damaged ones were put aside");
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_once_and_whole() {
+        let store = store().await;
+        let session = begun(&store, "01:01").await;
+        let live = Live::new(session.clone(), Running::new(session.id, session.new.cartridge), 5, None);
+        let mut ended = live.end(Status::Completed, 9).expect("may end");
+        let value = Value {
+            code: "glucose".to_owned(),
+            loinc: "2345-7".to_owned(),
+            value: 0.1 + 0.2,
+            unit: "mg/dL".to_owned(),
+            low: Some(f64::MIN_POSITIVE),
+            high: None,
+            coverage: Some(0.9),
+            model: "m".to_owned(),
+            version: "v".to_owned(),
+        };
+        ended.values = vec![value.clone(), value.clone()];
+        let twice = store.end(session.id, &ended).await.expect_err("the same value twice");
+        assert!(matches!(twice, ServiceError::Store(::store::StoreError::Unique { .. })), "{twice}");
+        assert_eq!(store.find(session.id).await.expect("reads"), Some(Found::Running), "nothing was written");
+        ended.values = vec![value];
+        store.end(session.id, &ended).await.expect("ends");
+        let again = store.end(session.id, &ended).await.expect_err("ended already");
+        assert!(matches!(again, ServiceError::Conflict { .. }));
+        let measurement = Box::new(Measurement { session, ended });
+        assert_eq!(store.find(measurement.session.id).await.expect("reads"), Some(Found::Ended(measurement)));
+    }
 }

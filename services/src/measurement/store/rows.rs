@@ -238,8 +238,15 @@ impl From<&Kept> for StateRow {
     }
 }
 
-/// Reads back what a session of `channels` resumes from; `None` when it does not fit.
-pub(super) fn kept(row: StateRow, channels: usize) -> Option<Kept> {
+/// What a running session resumes from, as text.
+pub(super) fn state(id: uuid::Uuid, kept: &Kept) -> Result<String, ServiceError> {
+    serde_json::to_string(&StateRow::from(kept))
+        .map_err(|error| ServiceError::Corrupt { detail: detail(id, &error.to_string()) })
+}
+
+/// Reads back what a session of `channels` resumes from; `None` when it cannot be read or does not fit.
+pub(super) fn kept(state: &str, channels: usize) -> Option<Kept> {
+    let row: StateRow = serde_json::from_str(state).ok()?;
     let lengths = row.sums.len() == channels && (row.last.is_empty() || row.last.len() == channels);
     let digest = hex::decode(&row.digest).ok().and_then(|bytes| bytes.try_into().ok())?;
     lengths.then(|| Kept {
