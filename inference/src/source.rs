@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc};
 
-use models::{Bundle, Model, ModelError, Signature};
+use models::{Bundle, Engine, Model, ModelError, Signature};
 
 /// Loads one fresh, verified instance.
 pub type Loader = Box<dyn Fn() -> Result<Box<dyn Model>, ModelError> + Send + Sync>;
@@ -35,6 +35,36 @@ pub struct ModelSource {
 }
 
 impl ModelSource {
+    /// The model of `bundle` on whichever of `engines` it asks for. An engine that is not there
+    /// shows when the model is loaded, as the reason why it cannot serve.
+    pub fn from_bundle(bundle: &Arc<Bundle>, engines: &[Arc<dyn Engine>]) -> Self {
+        let config = bundle.config();
+        let name = config.engine.name();
+        let engine = engines.iter().find(|engine| engine.name() == name).cloned();
+        let loaded = Arc::clone(bundle);
+        let load = move || match &engine {
+            Some(engine) => loaded.load(&**engine),
+            None => {
+                let reason = "this server was built or started without it".to_owned();
+                Err(ModelError::EngineUnavailable { engine: name, reason })
+            }
+        };
+        Self {
+            platform: name.to_owned(),
+            family: config.family.name().to_owned(),
+            task: config.task.clone(),
+            linger_us: config.batching.linger_us,
+            bundle: Some(Arc::clone(bundle)),
+            ..Self::new(
+                &config.name,
+                config.version.to_string(),
+                bundle.signature().clone(),
+                config.batching.rows_max,
+                Box::new(load),
+            )
+        }
+    }
+
     /// A source without a bundle: one instance, no linger, family `generic`.
     pub fn new(
         name: impl Into<String>,

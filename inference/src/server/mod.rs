@@ -8,4 +8,30 @@ pub mod oip;
 pub mod reflection;
 mod transport;
 
-pub use transport::serve;
+use axum::Router;
+use tonic::service::Routes;
+
+use crate::Handle;
+pub use transport::{serve_grpc, serve_http};
+
+/// Services whose state the health service tells; all of them are up when inference is.
+const SERVICES: [&str; 3] =
+    ["inference.GRPCInferenceService", "manpasik.v1.AiInferenceService", "manpasik.v1.MeasurementService"];
+
+/// What every gRPC port carries: the Open Inference Protocol, health and reflection. Further
+/// services are added by the composition root.
+pub fn grpc_routes(handle: &Handle) -> Routes {
+    let routes = Routes::new(oip::grpc(handle.clone())).add_service(health::grpc(handle.clone(), &SERVICES));
+    match reflection::services() {
+        Ok((v1, v1alpha)) => routes.add_service(v1).add_service(v1alpha),
+        Err(error) => {
+            tracing::error!(%error, "no reflection: the descriptors cannot be read");
+            routes
+        }
+    }
+}
+
+/// What every HTTP port carries: the Open Inference Protocol, metrics, health and readiness.
+pub fn http_routes(handle: &Handle) -> Router {
+    oip::rest(handle.clone()).merge(metrics::rest(handle.clone()))
+}

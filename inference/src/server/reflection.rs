@@ -1,8 +1,13 @@
 //! Server reflection over the descriptors of every service, so that generic clients need no
 //! `.proto` file.
 
-use tonic::service::Routes;
-use tonic_reflection::server::{Builder, Error};
+use tonic_reflection::server::{
+    Builder, Error,
+    v1::{ServerReflection, ServerReflectionServer},
+    v1alpha::{
+        ServerReflection as ServerReflectionAlpha, ServerReflectionServer as ServerReflectionAlphaServer,
+    },
+};
 
 fn builder() -> Builder<'static> {
     Builder::configure()
@@ -10,7 +15,9 @@ fn builder() -> Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// Adds both versions of the reflection service; older clients know only `v1alpha`.
-pub fn add(routes: Routes) -> Result<Routes, Error> {
-    Ok(routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?))
+/// Both versions of the reflection service; older clients know only `v1alpha`.
+pub fn services()
+-> Result<(ServerReflectionServer<impl ServerReflection>, ServerReflectionAlphaServer<impl ServerReflectionAlpha>), Error>
+{
+    Ok((builder().build_v1()?, builder().build_v1alpha()?))
 }

@@ -13,6 +13,7 @@ use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
 };
+use tonic::service::Routes;
 
 use crate::Limits;
 
@@ -24,18 +25,27 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after an accept that failed, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Serves gRPC on `listener` until `shutdown`; otherwise like [`serve_http`].
+pub async fn serve_grpc(
+    listener: TcpListener,
+    routes: Routes,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    serve_http(listener, routes.prepare().into_axum_router(), limits, shutdown).await
+}
+
 /// Serves `router` on `listener` until `shutdown`, then accepts nothing more and lets every
-/// connection finish its requests within the grace period. Both HTTP versions are spoken; a
-/// gRPC server is `tonic::service::Routes::into_axum_router`.
-pub async fn serve(
+/// connection finish its requests within the grace period. Both HTTP versions are spoken.
+pub async fn serve_http(
     listener: TcpListener,
     router: Router,
-    limits: &Limits,
+    limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (draining, drain) = watch::channel(false);
     let room = Arc::new(Semaphore::new(limits.connections_max));
-    let builder = Arc::new(builder(limits));
+    let builder = Arc::new(builder(&limits));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
