@@ -80,13 +80,13 @@ impl Router {
 
     /// Makes `served` answer for its version and, when `live`, for its name; gives back the
     /// version it replaces, which still works off its queue.
-    pub(crate) fn install(&self, served: Arc<Served>, live: bool) -> Option<Arc<Served>> {
+    pub(crate) fn install(&self, served: &Arc<Served>, live: bool) -> Option<Arc<Served>> {
         self.change(served.name(), |versions| {
             let replaced = take(&mut versions.all, served.version());
             versions.refused.retain(|status| status.version != served.version());
-            versions.all.push(Arc::clone(&served));
+            versions.all.push(Arc::clone(served));
             if live {
-                versions.live = Some(Arc::clone(&served));
+                versions.live = Some(Arc::clone(served));
             }
             replaced
         })

@@ -34,7 +34,7 @@ pub struct Candidate {
 pub struct Server {
     handle: Handle,
     /// The watchdog ends when this is dropped.
-    _watched: mpsc::Sender<()>,
+    _watched: mpsc::SyncSender<()>,
 }
 
 impl Server {
@@ -52,7 +52,7 @@ impl Server {
         refused.into_iter().for_each(|status| shared.router.refuse(status));
         load_all(&shared, candidates);
         shared.accepting.store(true, Ordering::Release);
-        let (watched, ended) = mpsc::channel();
+        let (watched, ended) = mpsc::sync_channel(0);
         let weak = Arc::downgrade(&shared);
         let watchdog = thread::Builder::new().name("watchdog".into()).spawn(move || watch(&weak, &ended));
         if let Err(error) = watchdog {
@@ -64,6 +64,11 @@ impl Server {
     /// The way in.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Requests inside the scheduler now.
+    pub fn inflight(&self) -> usize {
+        self.handle.shared.inflight()
     }
 
     /// Loads, warms up and flips to `candidate`, then lets the version it replaces work off its
@@ -127,7 +132,7 @@ fn install(shared: &Arc<Shared>, candidate: Candidate) -> Result<(), InferError>
     };
     match Served::load(source, Arc::clone(&shared.limits)) {
         Ok(served) => {
-            let replaced = shared.router.install(Arc::new(served), live);
+            let replaced = shared.router.install(&Arc::new(served), live);
             // Requests that already hold the old version finish on it; the last one ends it.
             drop(replaced);
             Ok(())

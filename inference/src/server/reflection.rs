@@ -16,8 +16,9 @@ fn builder() -> Builder<'static> {
 }
 
 /// Both versions of the reflection service; older clients know only `v1alpha`.
-pub fn services()
--> Result<(ServerReflectionServer<impl ServerReflection>, ServerReflectionAlphaServer<impl ServerReflectionAlpha>), Error>
-{
+pub fn services() -> Result<
+    (ServerReflectionServer<impl ServerReflection>, ServerReflectionAlphaServer<impl ServerReflectionAlpha>),
+    Error,
+> {
     Ok((builder().build_v1()?, builder().build_v1alpha()?))
 }

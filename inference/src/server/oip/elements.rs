@@ -73,7 +73,9 @@ impl Elements {
             DType::Bytes => match self {
                 Self::Empty => Ok(Bytes::new()),
                 Self::Texts(texts) => typed::strings(name, texts.iter().map(String::as_bytes)),
-                other => Err(other.mismatch(name, "strings")),
+                other @ (Self::Bools(_) | Self::Ints(_) | Self::Uints(_) | Self::Floats(_)) => {
+                    Err(other.mismatch(name, "strings"))
+                }
             },
             DType::F16 | DType::Bf16 => {
                 let reason = format!("{} has no JSON form; send it as binary data", dtype.oip());
@@ -94,7 +96,9 @@ impl Elements {
             Self::Ints(values) if values.iter().all(|value| matches!(value, 0 | 1)) => {
                 Ok(values.into_iter().map(|value| u8::from(value == 1)).collect())
             }
-            other => Err(other.mismatch(name, "booleans")),
+            other @ (Self::Ints(_) | Self::Uints(_) | Self::Floats(_) | Self::Texts(_)) => {
+                Err(other.mismatch(name, "booleans"))
+            }
         }
     }
 
@@ -117,7 +121,9 @@ impl Elements {
             Self::Empty => Ok(Bytes::new()),
             Self::Ints(values) => collect(&mut values.into_iter().map(i128::from)),
             Self::Uints(values) => collect(&mut values.into_iter().map(i128::from)),
-            other => Err(other.mismatch(name, "integers")),
+            other @ (Self::Bools(_) | Self::Floats(_) | Self::Texts(_)) => {
+                Err(other.mismatch(name, "integers"))
+            }
         }
     }
 
@@ -132,7 +138,7 @@ impl Elements {
             Self::Ints(values) => Ok(collect(&mut values.into_iter().map(|value| value as f64))),
             Self::Uints(values) => Ok(collect(&mut values.into_iter().map(|value| value as f64))),
             Self::Floats(values) => Ok(collect(&mut values.into_iter())),
-            other => Err(other.mismatch(name, "numbers")),
+            other @ (Self::Bools(_) | Self::Texts(_)) => Err(other.mismatch(name, "numbers")),
         }
     }
 
