@@ -1,9 +1,12 @@
 //! Tests of the crate through its public face: what a bundle promises, what networks compute,
-//! what both engines have in common, and what tensors make of arbitrary bytes.
+//! what both engines have in common, what tensors make of arbitrary bytes, and what the
+//! families answer through real networks.
 
 mod bundle;
+mod bundles;
 mod config;
 mod engines;
+mod families;
 mod network;
 mod support;
 mod tensor;

@@ -237,3 +237,74 @@ fn tiles(label: &str, column: &[f64]) -> Explanation {
         (0..TILES * TILES).map(part).collect(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::COVERAGE;
+
+    /// An encoder over three classes: pizza, something that is no food, espresso.
+    fn encoder() -> Encoder {
+        let table = NutritionTable::parse(nutrition::tests::TABLE.as_bytes()).expect("valid");
+        let food = Food { unsure_below: 0.5, bins: Vec::new(), portion_uncertainty: 0.4 };
+        Encoder { model: "food".into(), classes: 3, table, food, coverage: COVERAGE }
+    }
+
+    fn answer(logits: &[f32], portion: Option<f64>, explain: bool) -> Answer {
+        let encoder = encoder();
+        let encoded = encoder.encode(&picture::tests::png(40, 30), portion, explain).expect("encodes");
+        let rows = encoded.rows();
+        let mut values = logits.repeat(rows);
+        if explain {
+            values[3] -= 5.0;
+        }
+        let outputs = [Tensor::from_f32(vec![rows, 3], &values).expect("fits")];
+        encoder.decode(&encoded, &outputs).expect("decodes")
+    }
+
+    #[test]
+    fn a_sure_photo_is_named_with_the_energy_of_its_portion() {
+        let sure = answer(&[0.0, 0.0, 9.0], None, false);
+        let best = &sure.candidates[0];
+        assert!(!sure.unsure && best.row.label == "Espresso" && best.portion_is_default);
+        assert!((best.energy - 2.7).abs() < 1e-9);
+        assert!(
+            (best.energy_interval.low - 1.62).abs() < 1e-9 && (best.energy_interval.high - 3.78).abs() < 1e-9
+        );
+        let weighed = answer(&[9.0, 0.0, 0.0], Some(200.0), false);
+        assert!(
+            (weighed.candidates[0].energy - 532.0).abs() < 1e-9 && !weighed.candidates[0].portion_is_default
+        );
+        assert_eq!(weighed.candidates[0].energy_interval.low, weighed.candidates[0].energy_interval.high);
+    }
+
+    #[test]
+    fn something_that_is_no_food_leaves_it_unsure() {
+        let cat = answer(&[0.0, 9.0, 0.0], None, false);
+        assert!(cat.unsure && cat.candidates.len() == 2);
+        assert!(cat.candidates[0].confidence < 0.01, "a share of everything, not of the foods");
+    }
+
+    #[test]
+    fn a_doubtful_photo_has_the_energy_of_either_food() {
+        let either = answer(&[5.0, 0.0, 5.0], Some(100.0), false);
+        let interval = either.candidates[0].energy_interval;
+        assert!((interval.low - 9.0).abs() < 1e-9 && (interval.high - 266.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_explanation_names_the_part_of_the_image() {
+        let explained = answer(&[9.0, 5.0, 0.0], None, true).explanation.expect("asked for");
+        assert_eq!(explained.contributions[0].feature, "image top left");
+        assert!(explained.contributions[0].contribution > 0.0);
+    }
+
+    #[test]
+    fn impossible_portions_are_refused() {
+        for grams in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e9] {
+            let error =
+                encoder().encode(&picture::tests::png(4, 4), Some(grams), false).expect_err("refused");
+            assert!(error.to_string().starts_with("portion_grams: "), "{error}");
+        }
+    }
+}
