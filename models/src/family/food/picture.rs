@@ -75,7 +75,6 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, ModelError> {
     let mut limits = image::Limits::no_limits();
     limits.max_alloc = Some(LIMITS.decoder_bytes_max);
     reader.limits(limits);
-    let broken = |error: image::ImageError| refused(format!("cannot be decoded: {error}"));
     let mut decoder = reader.into_decoder().map_err(broken)?;
     check_size(decoder.dimensions())?;
     let orientation = decoder.orientation().map_err(broken)?;
@@ -94,6 +93,20 @@ fn check_size((width, height): (u32, u32)) -> Result<(), ModelError> {
         return Err(refused(format!("has {area} pixels, expected 1 to {}", LIMITS.area_pixels_max)));
     }
     Ok(())
+}
+
+fn broken(error: image::ImageError) -> ModelError {
+    let side = LIMITS.side_pixels_max;
+    match error {
+        image::ImageError::Limits(_) => {
+            refused(format!("claims more pixels than are taken, at most {side} x {side}"))
+        }
+        image::ImageError::Decoding(_)
+        | image::ImageError::Encoding(_)
+        | image::ImageError::Parameter(_)
+        | image::ImageError::Unsupported(_)
+        | image::ImageError::IoError(_) => refused(format!("cannot be decoded: {error}")),
+    }
 }
 
 /// Centres the image on a black square.
