@@ -12,6 +12,8 @@ use crate::{Bundle, ModelError, Tensor};
 
 /// Channels every sensor model takes.
 pub const CHANNELS: usize = BASE_CHANNELS;
+/// Statistics that the quality model takes.
+pub const STATISTICS: usize = 6;
 
 /// Checks a sweep in ohm and makes one row of it.
 fn row(field: &str, values: &[f32], expected: usize) -> Result<Tensor, ModelError> {
@@ -233,6 +235,37 @@ impl Classifier {
     }
 }
 
+/// The six statistics of a series of sweeps that the quality model takes: mean and standard deviation of the sweep
+/// means, largest and mean step between neighbours relative to the mean, relative drift from first to last, and the
+/// share of channels that vary by more than a tenth. `None` for fewer than two sweeps.
+#[must_use]
+pub fn statistics(sweeps: &[&[f32]]) -> Option<[f32; STATISTICS]> {
+    let means: Vec<f64> = sweeps
+        .iter()
+        .map(|sweep| sweep.iter().copied().map(f64::from).sum::<f64>() / sweep.len().max(1) as f64)
+        .collect();
+    let (first, last) = (means.first()?, means.get(1).and(means.last())?);
+    let mean = means.iter().sum::<f64>() / means.len() as f64;
+    let scale = mean.abs().max(f64::MIN_POSITIVE);
+    let sd = (means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / means.len() as f64).sqrt();
+    let steps: Vec<f64> = means.windows(2).map(|pair| (pair[1] - pair[0]).abs() / scale).collect();
+    let step_max = steps.iter().copied().fold(0.0, f64::max);
+    let step_mean = steps.iter().sum::<f64>() / steps.len() as f64;
+    let width = sweeps.iter().map(|sweep| sweep.len()).min()?;
+    let restless = (0..width).filter(|&channel| varies(sweeps, channel)).count() as f64 / width.max(1) as f64;
+    Some([mean, sd, step_max, step_mean, (last - first) / scale, restless].map(|value| value as f32))
+}
+
+/// Whether a channel's range is more than a tenth of its mean.
+fn varies(sweeps: &[&[f32]], channel: usize) -> bool {
+    let (mut low, mut high, mut sum) = (f32::INFINITY, f32::NEG_INFINITY, 0.0);
+    for sweep in sweeps {
+        let value = sweep[channel];
+        (low, high, sum) = (low.min(value), high.max(value), sum + value);
+    }
+    high - low > 0.1 * (sum / sweeps.len() as f32).abs()
+}
+
 /// Reads calibrated channels, the output of task `sensor_calibration`.
 ///
 /// # Errors
@@ -262,5 +295,15 @@ mod tests {
         assert!(
             uncalibrated(&channels[1..]).is_err_and(|e| e.to_string().contains("87 values, expected 88"))
         );
+    }
+
+    #[test]
+    fn statistics_tell_a_still_series_from_a_drifting_one() {
+        let still = vec![100.0f32; 4];
+        assert_eq!(statistics(&[&still, &still]), Some([100.0, 0.0, 0.0, 0.0, 0.0, 0.0]));
+        let moved = vec![150.0f32; 4];
+        let drifting = statistics(&[&still, &moved]).expect("two sweeps");
+        assert!((drifting[4] - 0.4).abs() < 1e-6 && (drifting[5] - 1.0).abs() < 1e-6);
+        assert_eq!(statistics(&[&still]), None);
     }
 }
