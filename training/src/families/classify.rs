@@ -97,21 +97,15 @@ impl Objective for CrossEntropy<'_> {
     }
 }
 
-/// Sets the buffers from the training rows, then trains.
+/// Trains a classifier whose buffers are set.
 pub(crate) fn train(
     name: &str,
     prepared: &Prepared,
-    columns: &[Column],
     trainee: &Trainee,
     hiding: &Hiding,
     plan: Plan,
     context: &Context,
 ) -> Result<Outcome> {
-    if columns.is_empty() {
-        trainee.standardise_all(&prepared.inputs[0], &prepared.parts.train)?;
-    } else {
-        trainee.standardise_panel(prepared, columns)?;
-    }
     let plan = Plan { seed: context.seed, epochs_max: context.effort.choose(plan.epochs_max, 2), ..plan };
     let objective = CrossEntropy { prepared, classes: prepared.truth.classes(), trainee, hiding };
     optimise::fit(name, trainee.weights(), &objective, &plan, &context.progress)
@@ -151,51 +145,69 @@ pub(crate) fn logistic(
     panels.with_gaps(&prepared.parts.test, hidden).iter().flat_map(|row| model.predict(row)).collect()
 }
 
-/// Figures of a classifier of several classes on `rows`, beside those of the `baseline` probabilities.
+/// Probabilities of some rows and their true classes.
+struct Judged<'a> {
+    probabilities: &'a [f64],
+    truth: &'a [usize],
+    classes: usize,
+}
+
+impl Judged<'_> {
+    fn rows(&self, at: &[usize]) -> Vec<f64> {
+        at.iter()
+            .flat_map(|i| self.probabilities[i * self.classes..(i + 1) * self.classes].to_vec())
+            .collect()
+    }
+
+    fn macro_auroc(&self, at: &[usize]) -> Option<f64> {
+        metrics::macro_auroc(&self.rows(at), &pick(self.truth, at), self.classes)
+    }
+
+    fn macro_f1(&self, at: &[usize]) -> Option<f64> {
+        let said = winners(&self.rows(at), self.classes);
+        Some(metrics::macro_f1(&said, &pick(self.truth, at), self.classes))
+    }
+
+    fn accuracy(&self, at: &[usize]) -> Option<f64> {
+        Some(metrics::accuracy(&winners(&self.rows(at), self.classes), &pick(self.truth, at)))
+    }
+}
+
+/// Figures of a classifier of several classes on `rows`, beside those of logistic regression on the same rows.
 pub(crate) fn figures_of_classes(
     prepared: &Prepared,
     rows: &[usize],
     probabilities: &Matrix,
     baseline: &[f64],
     calibration: &Calibration,
-) -> Result<Vec<Measure>> {
+) -> Vec<Measure> {
+    type Figure = fn(&Judged<'_>, &[usize]) -> Option<f64>;
+    const FIGURES: [(&str, Figure); 3] = [
+        ("macro_auroc", |judged, at| judged.macro_auroc(at)),
+        ("macro_f1", |judged, at| judged.macro_f1(at)),
+        ("accuracy", |judged, at| judged.accuracy(at)),
+    ];
     let classes = probabilities.cols;
     let truth = pick(prepared.truth.classes(), rows);
-    let ours: Vec<f64> = probabilities.data.iter().map(|p| f64::from(*p)).collect();
-    let groups = prepared.groups(rows);
-    let n = rows.len();
-    let rows_of = |all: &[f64], at: &[usize]| -> Vec<f64> {
-        at.iter().flat_map(|i| all[i * classes..(i + 1) * classes].to_vec()).collect()
-    };
-    let area =
-        |all: &[f64], at: &[usize]| metrics::macro_auroc(&rows_of(all, at), &pick(&truth, at), classes);
-    let f1 = |all: &[f64], at: &[usize]| {
-        metrics::macro_f1(&winners(&rows_of(all, at), classes), &pick(&truth, at), classes)
-    };
-    let everyone: Vec<usize> = (0..n).collect();
-    let other = |figure: &dyn Fn(&[f64], &[usize]) -> Option<f64>| {
-        (!baseline.is_empty()).then(|| figure(baseline, &everyone)).flatten()
-    };
+    let flat: Vec<f64> = probabilities.data.iter().map(|p| f64::from(*p)).collect();
+    let ours = Judged { probabilities: &flat, truth: &truth, classes };
+    let theirs = Judged { probabilities: baseline, ..ours };
+    let (groups, everyone): (_, Vec<usize>) = (prepared.groups(rows), (0..rows.len()).collect());
     let mut measures = Vec::new();
-    if let Some(value) = area(&ours, &everyone) {
-        let measure = Measure::new("macro_auroc", value, n).between(interval(&groups, |at| area(&ours, at)));
-        measures.push(measure.against("logistic regression", other(&area)));
+    for (name, of) in FIGURES {
+        let Some(value) = of(&ours, &everyone) else { continue };
+        let measure = Measure::new(name, value, rows.len()).between(interval(&groups, |at| of(&ours, at)));
+        measures.push(measure.against("logistic regression", of(&theirs, &everyone)));
     }
-    let measure = Measure::new("macro_f1", f1(&ours, &everyone), n);
-    let measure = measure.between(interval(&groups, |at| Some(f1(&ours, at))));
-    measures.push(measure.against("logistic regression", other(&|all, at| Some(f1(all, at)))));
-    let right = |all: &[f64]| metrics::accuracy(&winners(all, classes), &truth);
-    let measure = Measure::new("accuracy", right(&ours), n);
-    measures.push(measure.against("logistic regression", (!baseline.is_empty()).then(|| right(baseline))));
-    measures.push(Measure::new("ece", metrics::calibration_error(&ours, &truth, classes), n));
+    measures.push(Measure::new("ece", metrics::calibration_error(&flat, &truth, classes), rows.len()));
     measures.extend(sets(prepared, rows, probabilities, calibration));
-    for (name, at) in prepared.subgroups(rows) {
-        if let Some(value) = area(&ours, &at) {
-            measures.push(Measure::new("macro_auroc", value, at.len()).within(&name));
+    for (subgroup, at) in prepared.subgroups(rows) {
+        for (name, of) in &FIGURES[..2] {
+            let value = of(&ours, &at);
+            measures.extend(value.map(|value| Measure::new(*name, value, at.len()).within(&subgroup)));
         }
-        measures.push(Measure::new("macro_f1", f1(&ours, &at), at.len()).within(&name));
     }
-    Ok(measures)
+    measures
 }
 
 /// Coverage and mean size of the prediction sets, and coverage within each class.

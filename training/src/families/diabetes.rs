@@ -22,6 +22,7 @@ use super::trainee::{Trainee, body};
 use crate::data::nhanes::{DiabetesAnswer, NhanesRow};
 use crate::data::{Fractions, Sex, nhanes};
 use crate::evaluate::bootstrap::{interval, pick};
+use crate::evaluate::metrics::BinaryFigure;
 use crate::evaluate::{Measure, metrics};
 use crate::optimise::{Outcome, Plan};
 
@@ -130,9 +131,10 @@ impl Recipe for Diabetes {
     }
 
     fn train(&self, prepared: &Prepared, trainee: &Trainee, context: &Context) -> Result<Outcome> {
+        trainee.standardise_panel(prepared, &COLUMNS)?;
         let hiding = Hiding { single: 0.1, together: vec![(vec![2], 0.45)] };
         let plan = Plan { learning_rate: 1e-3, weight_decay: 0.05, patience_epochs: 15, ..Plan::default() };
-        classify::train(self.spec().name, prepared, &COLUMNS, trainee, &hiding, plan, context)
+        classify::train(self.spec().name, prepared, trainee, &hiding, plan, context)
     }
 
     fn calibrate(&self, prepared: &Prepared, runner: &mut Runner) -> Result<(Part, usize)> {
@@ -189,7 +191,7 @@ fn figures(name: &str, prepared: &Prepared, probabilities: &Matrix, baseline: &[
     let groups = prepared.groups(rows);
     let n = rows.len();
     let mut measures = Vec::new();
-    let figures: [(&str, fn(&[f64], &[bool]) -> Option<f64>); 3] =
+    let figures: [(&str, BinaryFigure); 3] =
         [("auroc", metrics::auroc), ("auprc", metrics::auprc), ("brier", |p, y| Some(metrics::brier(p, y)))];
     for (figure, of) in figures {
         let Some(value) = of(&ours, &positive) else { continue };

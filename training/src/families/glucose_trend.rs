@@ -29,8 +29,6 @@ const LAGS: usize = 24;
 const HORIZONS: usize = 12;
 const LEVELS: [f64; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
 const MEDIAN: usize = 2;
-/// Every so many windows of a training person are learnt from: neighbours share all but one reading.
-const THINNING: usize = 2;
 /// Share of a training person's windows kept for stopping.
 const LATE: f64 = 0.2;
 /// Centre of the series and typical size of its moves, in which the network counts, mg/dL.
@@ -80,7 +78,7 @@ impl Windows {
         for person in people {
             let rows = &self.rows_of[*person];
             let cut = ((1.0 - LATE) * rows.len() as f64) as usize;
-            early.extend(rows[..cut.saturating_sub(LAGS + HORIZONS)].iter().step_by(THINNING));
+            early.extend(&rows[..cut.saturating_sub(LAGS + HORIZONS)]);
             late.extend(&rows[cut..]);
         }
         (early, late)
@@ -171,7 +169,7 @@ impl Recipe for GlucoseTrend {
             inputs: LAGS,
             horizons: HORIZONS,
             quantiles: LEVELS.len(),
-            body: BodyConfig { skip: true, ..body(&[48], 4) },
+            body: BodyConfig { skip: true, ..body(&[48], 2) },
         })
     }
 
@@ -257,7 +255,7 @@ impl Recipe for GlucoseTrend {
         let ridge = Ridge::fit(&table(&fit_rows), &future.pick(&fit_rows).to_f64(), 10.0);
         let history = prepared.inputs[0].pick(rows);
         let seen = Seen {
-            quantiles: runner.first(&[history.clone()])?,
+            quantiles: runner.first(std::slice::from_ref(&history))?,
             ridge: history.to_f64().iter().map(|row| ridge.predict(row)).collect(),
             history,
             future: future.pick(rows),
@@ -353,7 +351,7 @@ fn external(context: &Context, runner: &mut Runner) -> Result<Vec<Measure>> {
     for (person, series) in dataset.rows.iter().enumerate() {
         let rows = &windows.rows_of[person];
         let history = windows.history.pick(rows);
-        let quantiles = runner.first(&[history.clone()])?;
+        let quantiles = runner.first(std::slice::from_ref(&history))?;
         let truth = windows.future.pick(rows);
         for (minutes, horizon) in [(30, 5), (60, 11)] {
             let truth = truth.column(horizon);

@@ -23,7 +23,7 @@ impl Matrix {
     }
 
     pub(crate) fn rows(&self) -> usize {
-        if self.cols == 0 { 0 } else { self.data.len() / self.cols }
+        self.data.len().checked_div(self.cols).unwrap_or(0)
     }
 
     pub(crate) fn row(&self, row: usize) -> &[f32] {

@@ -12,6 +12,7 @@ use super::recipe::{Prepared, Truth};
 use super::runner::Runner;
 use super::trainee::Trainee;
 use crate::evaluate::bootstrap::{interval, pick};
+use crate::evaluate::metrics::BinaryFigure;
 use crate::evaluate::{Measure, metrics};
 use crate::optimise::Objective;
 
@@ -111,9 +112,7 @@ pub(crate) fn figures(
     let groups = prepared.groups(rows);
     let n = rows.len();
     let mut measures = Vec::new();
-    for (name, of) in
-        [("auroc", metrics::auroc as fn(&[f64], &[bool]) -> Option<f64>), ("auprc", metrics::auprc)]
-    {
+    for (name, of) in [("auroc", metrics::auroc as BinaryFigure), ("auprc", metrics::auprc)] {
         let Some(value) = of(&errors, &truth) else { continue };
         let spread = interval(&groups, |at| of(&pick(&errors, at), &pick(&truth, at)));
         let best = baselines.iter().filter_map(|(method, scores)| Some((*method, of(scores, &truth)?)));

@@ -148,10 +148,11 @@ impl Recipe for Thyroid {
     }
 
     fn train(&self, prepared: &Prepared, trainee: &Trainee, context: &Context) -> Result<Outcome> {
+        trainee.standardise_panel(prepared, &columns())?;
         let findings = (2 + LABS.len()..columns().len()).collect();
         let hiding = Hiding { single: 0.1, together: vec![(findings, 0.33)] };
         let plan = Plan { epochs_max: 60, patience_epochs: 12, weight_decay: 0.02, ..Plan::default() };
-        classify::train(self.spec().name, prepared, &columns(), trainee, &hiding, plan, context)
+        classify::train(self.spec().name, prepared, trainee, &hiding, plan, context)
     }
 
     fn calibrate(&self, prepared: &Prepared, runner: &mut Runner) -> Result<(Part, usize)> {
@@ -167,7 +168,7 @@ impl Recipe for Thyroid {
         let rows = &prepared.parts.test;
         let probabilities = runner.first(&prepared.pick(rows))?;
         let baseline = classify::logistic(prepared, &columns(), LABELS.len(), &BTreeSet::new());
-        classify::figures_of_classes(prepared, rows, &probabilities, &baseline, calibration)
+        Ok(classify::figures_of_classes(prepared, rows, &probabilities, &baseline, calibration))
     }
 
     fn remarks(&self, measures: &[Measure]) -> Vec<String> {

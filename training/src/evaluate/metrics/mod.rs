@@ -11,3 +11,6 @@ pub use survival::harrell_c;
 
 pub(crate) use value::mean;
 pub use value::{Agreement, agreement, coverage, mae, mard, r_squared, rmse};
+
+/// A figure of scores against yes or no; `None` where it is not defined.
+pub type BinaryFigure = fn(&[f64], &[bool]) -> Option<f64>;

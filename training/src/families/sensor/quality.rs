@@ -16,8 +16,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::simulate;
+use crate::evaluate::Measure;
 use crate::evaluate::baseline::Logistic;
-use crate::evaluate::{Measure, metrics};
+use crate::evaluate::bootstrap::pick;
 use crate::families::classify::{self, Hiding};
 use crate::families::golden;
 use crate::families::matrix::Matrix;
@@ -36,6 +37,8 @@ const COLUMNS: [(&str, &str); STATISTICS] = [
     ("drift", "1"),
     ("restless_share", "1"),
 ];
+/// Deviation and steps range over decades.
+const LOGARITHMIC: [usize; 3] = [1, 2, 3];
 const LABELS: [&str; 3] = ["good", "fair", "poor"];
 /// Packets of a session, and of the window at its start.
 const SESSION: usize = 60;
@@ -166,8 +169,9 @@ impl Recipe for SensorQuality {
     }
 
     fn train(&self, prepared: &Prepared, trainee: &Trainee, context: &Context) -> Result<Outcome> {
+        trainee.standardise_all(&prepared.inputs[0], &prepared.parts.train, &LOGARITHMIC)?;
         let plan = Plan { epochs_max: 60, batch_rows: 128, weight_decay: 1e-3, ..Plan::default() };
-        classify::train(self.spec().name, prepared, &[], trainee, &Hiding::default(), plan, context)
+        classify::train(self.spec().name, prepared, trainee, &Hiding::default(), plan, context)
     }
 
     fn calibrate(&self, prepared: &Prepared, runner: &mut Runner) -> Result<(Part, usize)> {
@@ -182,18 +186,11 @@ impl Recipe for SensorQuality {
     ) -> Result<Vec<Measure>> {
         let rows = &prepared.parts.test;
         let probabilities = runner.first(&prepared.pick(rows))?;
-        let mut measures = classify::figures_of_classes(prepared, rows, &probabilities, &[], calibration)?;
-        let truth: Vec<usize> = rows.iter().map(|row| prepared.truth.classes()[*row]).collect();
-        let train: Vec<usize> = prepared.parts.train.clone();
         let table = |rows: &[usize]| prepared.inputs[0].pick(rows).to_f64();
-        let labels: Vec<usize> = train.iter().map(|row| prepared.truth.classes()[*row]).collect();
-        let logistic = Logistic::fit(&table(&train), &labels, LABELS.len());
-        let theirs: Vec<f64> = table(rows).iter().flat_map(|row| logistic.predict(row)).collect();
-        let rule = metrics::macro_f1(&classify::winners(&theirs, LABELS.len()), &truth, LABELS.len());
-        for measure in measures.iter_mut().filter(|m| m.name == "macro_f1" && m.subgroup.is_none()) {
-            *measure = measure.clone().against("logistic regression", Some(rule));
-        }
-        Ok(measures)
+        let train = &prepared.parts.train;
+        let logistic = Logistic::fit(&table(train), &pick(prepared.truth.classes(), train), LABELS.len());
+        let baseline: Vec<f64> = table(rows).iter().flat_map(|row| logistic.predict(row)).collect();
+        Ok(classify::figures_of_classes(prepared, rows, &probabilities, &baseline, calibration))
     }
 
     fn golden(&self, prepared: &Prepared, _rng: &mut ChaCha8Rng) -> Vec<Matrix> {
