@@ -108,7 +108,8 @@ impl Analyst {
                     return Err(self.fail(reason, true));
                 }
                 Ok(Err(status)) => {
-                    let again = can_recover(status.code());
+                    // A stream that has begun fits the cartridge; what broke it was this packet or this moment.
+                    let again = open.named || can_recover(status.code());
                     return Err(self.fail(told(&status), again));
                 }
                 Ok(Ok(answered)) => answered.and_then(|response| response.message),

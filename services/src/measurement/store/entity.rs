@@ -47,16 +47,7 @@ pub(super) mod session {
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {
-        #[sea_orm(has_many = "super::value::Entity")]
-        Value,
-    }
-
-    impl Related<super::value::Entity> for Entity {
-        fn to() -> RelationDef {
-            Relation::Value.def()
-        }
-    }
+    pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
 }
@@ -90,12 +81,6 @@ pub(super) mod value {
             to = "super::session::Column::Id"
         )]
         Session,
-    }
-
-    impl Related<super::session::Entity> for Entity {
-        fn to() -> RelationDef {
-            Relation::Session.def()
-        }
     }
 
     impl ActiveModelBehavior for ActiveModel {}

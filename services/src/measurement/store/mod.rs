@@ -6,7 +6,9 @@ mod rows;
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Condition, Query};
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, RelationTrait,
+};
 use store::{Database, Url};
 use uuid::Uuid;
 
@@ -164,17 +166,19 @@ impl Store {
         limit: u64,
     ) -> Result<Vec<Earlier>, ServiceError> {
         let find = value::Entity::find()
-            .find_also_related(session::Entity)
+            .select_only()
+            .columns([value::Column::Code, value::Column::Unit, value::Column::Value])
+            .column(session::Column::EndedMs)
+            .join(JoinType::InnerJoin, value::Relation::Session.def())
             .filter(session::Column::UserId.eq(user_id))
+            .filter(session::Column::EndedMs.is_not_null())
             .filter(value::Column::Code.is_in(codes))
             .order_by_desc(session::Column::EndedMs)
-            .limit(limit);
-        let rows = self.0.call(|database| find.all(database)).await?;
-        let earlier = |(value, session): (value::Model, Option<session::Model>)| {
-            let value::Model { code, unit, value, .. } = value;
-            Some(Earlier { code, unit, value, ended_ms: session?.ended_ms? })
-        };
-        Ok(rows.into_iter().filter_map(earlier).collect())
+            .limit(limit)
+            .into_tuple();
+        let rows: Vec<(String, String, f64, i64)> = self.0.call(|database| find.all(database)).await?;
+        let earlier = |(code, unit, value, ended_ms)| Earlier { code, unit, ended_ms, value };
+        Ok(rows.into_iter().map(earlier).collect())
     }
 
     async fn values(&self, ids: impl Iterator<Item = Uuid>) -> Result<Vec<value::Model>, ServiceError> {
