@@ -57,21 +57,11 @@ impl Trainee {
         Ok(to_safetensors(tensors.iter().map(|(name, tensor)| (name.clone(), tensor)))?)
     }
 
-    /// Sets centre and spread of every column from `rows` of a table without gaps; the columns of `logs` are
-    /// seen by their logarithm.
-    pub(crate) fn standardise_all(&self, table: &Matrix, rows: &[usize], logs: &[usize]) -> Result<()> {
+    /// Sets centre and spread of every column from `rows` of a table without gaps.
+    pub(crate) fn standardise_all(&self, table: &Matrix, rows: &[usize]) -> Result<()> {
         let table = table.pick(rows);
-        let seen = |col: usize| -> Vec<f64> {
-            let log = |v: &mut f64| *v = v.max(f64::from(LOG_FLOOR)).ln();
-            let mut column = table.column(col);
-            if logs.contains(&col) {
-                column.iter_mut().for_each(log);
-            }
-            column
-        };
-        let (centres, scales): (Vec<f32>, Vec<f32>) = (0..table.cols).map(|col| spread(&seen(col))).unzip();
-        let marks: Vec<f32> = (0..table.cols).map(|col| f32::from(u8::from(logs.contains(&col)))).collect();
-        self.weights.set("standardise.log", &marks)?;
+        let columns = (0..table.cols).map(|col| spread(&table.column(col)));
+        let (centres, scales): (Vec<f32>, Vec<f32>) = columns.unzip();
         self.weights.set("standardise.center", &centres)?;
         self.weights.set("standardise.scale", &scales)
     }
@@ -161,7 +151,7 @@ mod tests {
     fn columns_are_standardised_from_the_training_rows_only() {
         let trainee = trainee();
         let table = Matrix { cols: 2, data: vec![1.0, 7.0, 3.0, 7.0, 100.0, 100.0] };
-        trainee.standardise_all(&table, &[0, 1], &[]).expect("set");
+        trainee.standardise_all(&table, &[0, 1]).expect("set");
         let prepared = trainee.prepare(&[table.pick(&[0, 1])]).expect("rows");
         assert_eq!(prepared.to_vec2::<f32>().expect("numbers"), [[-1.0, 0.0], [1.0, 0.0]]);
         assert_eq!(trainee.raw(&[table]).expect("answers").dims(), [2, 3, 1]);

@@ -113,7 +113,7 @@ impl Recipe for SensorAnomaly {
     }
 
     fn train(&self, prepared: &Prepared, trainee: &Trainee, context: &Context) -> Result<Outcome> {
-        trainee.standardise_all(&prepared.inputs[0], &prepared.parts.train, &[])?;
+        trainee.standardise_all(&prepared.inputs[0], &prepared.parts.train)?;
         let plan = Plan {
             epochs_max: context.effort.choose(60, 2),
             patience_epochs: 10,

@@ -107,7 +107,7 @@ impl Recipe for SensorCalibration {
     fn train(&self, prepared: &Prepared, trainee: &Trainee, context: &Context) -> Result<Outcome> {
         let (ideal, _) = prepared.truth.values().context("a regressor needs values")?;
         let everywhere = Matrix { cols: CHANNELS, data: vec![1.0; ideal.data.len()] };
-        trainee.standardise_all(&prepared.inputs[0], &prepared.parts.train, &[])?;
+        trainee.standardise_all(&prepared.inputs[0], &prepared.parts.train)?;
         let targets = trainee.scale_outputs(ideal, &everywhere, &prepared.parts.train, |value| value)?;
         let plan = Plan {
             epochs_max: context.effort.choose(40, 2),

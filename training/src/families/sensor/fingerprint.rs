@@ -96,7 +96,7 @@ impl Recipe for SensorFingerprint {
     }
 
     fn train(&self, prepared: &Prepared, trainee: &Trainee, context: &Context) -> Result<Outcome> {
-        trainee.standardise_all(&prepared.inputs[0], &prepared.parts.train, &[])?;
+        trainee.standardise_all(&prepared.inputs[0], &prepared.parts.train)?;
         let plan = Plan { epochs_max: 40, patience_epochs: 8, ..Plan::default() };
         classify::train(self.spec().name, prepared, trainee, &Hiding::default(), plan, context)
     }

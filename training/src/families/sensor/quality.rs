@@ -37,8 +37,6 @@ const COLUMNS: [(&str, &str); STATISTICS] = [
     ("drift", "1"),
     ("restless_share", "1"),
 ];
-/// Deviation and steps range over decades.
-const LOGARITHMIC: [usize; 3] = [1, 2, 3];
 const LABELS: [&str; 3] = ["good", "fair", "poor"];
 /// Packets of a session, and of the window at its start.
 const SESSION: usize = 60;
@@ -107,6 +105,8 @@ impl Recipe for SensorQuality {
             synthetic: true,
             limits: &[
                 "Trained and measured on simulated sessions only.",
+                "The statistics hold less than the rule looks at: sweeps are averaged over channels, so noise that \
+                 is independent between channels hardly shows.",
                 "It repeats a rule of signal-to-noise ratio and drift from less data than the rule needs; the rule \
                  itself stays the authority at the end of a session.",
             ],
@@ -169,7 +169,7 @@ impl Recipe for SensorQuality {
     }
 
     fn train(&self, prepared: &Prepared, trainee: &Trainee, context: &Context) -> Result<Outcome> {
-        trainee.standardise_all(&prepared.inputs[0], &prepared.parts.train, &LOGARITHMIC)?;
+        trainee.standardise_all(&prepared.inputs[0], &prepared.parts.train)?;
         let plan = Plan { epochs_max: 60, batch_rows: 128, weight_decay: 1e-3, ..Plan::default() };
         classify::train(self.spec().name, prepared, trainee, &Hiding::default(), plan, context)
     }

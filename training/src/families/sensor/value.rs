@@ -107,7 +107,7 @@ impl Recipe for SensorValue {
 
     fn train(&self, prepared: &Prepared, trainee: &Trainee, context: &Context) -> Result<Outcome> {
         let (values, known) = prepared.truth.values().context("a regressor needs values")?;
-        trainee.standardise_all(&prepared.inputs[0], &prepared.parts.train, &[])?;
+        trainee.standardise_all(&prepared.inputs[0], &prepared.parts.train)?;
         let targets = trainee.scale_outputs(values, known, &prepared.parts.train, f32::ln)?;
         let plan = Plan {
             epochs_max: context.effort.choose(80, 2),
