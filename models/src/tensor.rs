@@ -204,7 +204,7 @@ impl Tensor {
                 format!("cannot take {rows} rows from {start} of {total}"),
             ));
         };
-        let row_bytes = if total == 0 { 0 } else { self.data.len() / total };
+        let row_bytes = self.data.len().checked_div(total).unwrap_or(0);
         let mut shape = self.shape.clone();
         shape[0] = rows;
         Ok(Self { dtype: self.dtype, shape, data: self.data.slice(start * row_bytes..end * row_bytes) })

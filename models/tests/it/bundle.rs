@@ -12,6 +12,9 @@ use crate::support::{self, bundle_at, networks, reseal, writer};
 const FILES: [&str; 5] =
     ["model.toml", "weights.safetensors", "golden.safetensors", "calibration.json", "card.md"];
 
+/// Tensors by name.
+type Named = Vec<(String, Tensor)>;
+
 /// Writes a bundle, lets `spoil` have its folder, and gives the error of opening or loading it.
 fn fault(spoil: impl FnOnce(&Path)) -> String {
     let parent = tempfile::tempdir().expect("a temporary folder");
@@ -23,7 +26,7 @@ fn fault(spoil: impl FnOnce(&Path)) -> String {
 }
 
 /// Changes the named tensors of a safetensors file and makes the manifest agree.
-fn edit(dir: &Path, file: &str, change: impl FnOnce(&mut Vec<(String, Tensor)>)) {
+fn edit(dir: &Path, file: &str, change: impl FnOnce(&mut Named)) {
     let content = fs::read(dir.join(file)).expect("a file");
     let mut tensors: Vec<_> = from_safetensors(file, &content).expect("tensors").into_iter().collect();
     change(&mut tensors);
@@ -127,8 +130,7 @@ fn what_lies_behind_the_hashes_is_checked_too() {
 
 #[test]
 fn weights_that_do_not_fit_are_refused_by_name() {
-    let spoilt =
-        |change: &dyn Fn(&mut Vec<(String, Tensor)>)| fault(|dir| edit(dir, "weights.safetensors", change));
+    let spoilt = |change: &dyn Fn(&mut Named)| fault(|dir| edit(dir, "weights.safetensors", change));
     for value in [f32::NAN, f32::INFINITY] {
         let message = spoilt(&|tensors| first_value(tensors, "body.1.weight", value));
         assert_says(&message, &["weights.safetensors", "body.1.weight", "not finite at element 0"]);
@@ -148,8 +150,7 @@ fn weights_that_do_not_fit_are_refused_by_name() {
 
 #[test]
 fn golden_outputs_must_come_again() {
-    let spoilt =
-        |change: &dyn Fn(&mut Vec<(String, Tensor)>)| fault(|dir| edit(dir, "golden.safetensors", change));
+    let spoilt = |change: &dyn Fn(&mut Named)| fault(|dir| edit(dir, "golden.safetensors", change));
     let message = spoilt(&|tensors| first_value(tensors, "out.output0", 7.0));
     assert_says(&message, &["golden.safetensors", "output0", "element 0", "expected 7", "apart"]);
     let message = spoilt(&|tensors| first_value(tensors, "out.output0", f32::NAN));

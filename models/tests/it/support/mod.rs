@@ -121,7 +121,7 @@ pub(crate) fn trained(config: &NetworkConfig) -> (VarMap, Network) {
         let seed = name.bytes().map(u64::from).sum::<u64>() + 1;
         let mut values = numbers(var.elem_count(), seed);
         match name.rsplit('.').next() {
-            Some("scale") => values.iter_mut().for_each(|value| *value = 1.5 + *value),
+            Some("scale") => values.iter_mut().for_each(|value| *value += 1.5),
             Some("log") => values.iter_mut().for_each(|value| *value = f32::from(*value > 0.5)),
             _ => values.iter_mut().for_each(|value| *value *= 0.5),
         }

@@ -54,6 +54,7 @@ pub enum Network {
 
 impl Network {
     /// The network of `config` over the tensors of `vars`.
+    #[expect(clippy::needless_pass_by_value, reason = "a handle, taken as candle's own layers take it")]
     pub fn new(config: &NetworkConfig, vars: VarBuilder<'_>) -> Result<Self> {
         Ok(match config {
             NetworkConfig::Classifier(config) => Self::Classifier(Classifier::new(config, &vars)?),
