@@ -4,6 +4,8 @@
 mod body;
 mod decode;
 mod elements;
+#[cfg(test)]
+mod fuzz;
 mod grpc;
 mod outputs;
 mod parameters;

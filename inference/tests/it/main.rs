@@ -1,0 +1,12 @@
+//! The scheduler and the wire servers from outside, over models made up for the purpose.
+
+#![allow(missing_docs)]
+
+mod drain;
+mod oip_grpc;
+mod oip_rest;
+mod operations;
+mod overload;
+mod scheduler;
+mod support;
+mod swap;
