@@ -53,7 +53,9 @@ impl Case {
         let mut tensors = Vec::new();
         let mut add = |name: String, shape: Vec<usize>| {
             let count: usize = shape.iter().product();
-            let values: Vec<f32> = (0..count).map(|at| 0.01 + (at % 17) as f32 / 100.0).collect();
+            // No column takes its logarithm, as with the channels of a sensor.
+            let start = if name.ends_with("log") { 0.0 } else { 0.01 };
+            let values: Vec<f32> = (0..count).map(|at| start * (1 + at % 17) as f32).collect();
             tensors.push((name, Tensor::from_f32(shape, &values).expect("a tensor")));
         };
         for name in ["center", "scale", "log"] {

@@ -31,47 +31,47 @@ impl Layer<'_> {
         let full = x.len() / (ROWS * self.inputs) * ROWS;
         let (x_blocks, x_rest) = x.split_at(full * self.inputs);
         let (y_blocks, y_rest) = y.split_at_mut(full * outputs);
-        let blocks = x_blocks.chunks_exact(ROWS * self.inputs);
-        for (x, y) in blocks.zip(y_blocks.chunks_exact_mut(ROWS * outputs)) {
-            self.rows::<ROWS, 16>(x, y);
-        }
-        for (x, y) in x_rest.chunks_exact(self.inputs).zip(y_rest.chunks_exact_mut(outputs)) {
-            self.rows::<1, 64>(x, y);
-        }
+        self.blocks::<ROWS, 16>(x_blocks, y_blocks);
+        self.blocks::<1, 64>(x_rest, y_rest);
         if let Some(activation) = self.activation {
             activate(activation, y);
         }
     }
 
-    /// `R` rows, in tiles of `C` columns, then of 8, then of 1.
-    fn rows<const R: usize, const C: usize>(&self, x: &[f32], y: &mut [f32]) {
-        let outputs = self.outputs();
-        let mut column = 0;
-        while column + C <= outputs {
-            self.tile::<R, C>(x, y, column);
-            column += C;
-        }
-        while column + 8 <= outputs {
-            self.tile::<R, 8>(x, y, column);
-            column += 8;
-        }
-        while column < outputs {
-            self.tile::<R, 1>(x, y, column);
-            column += 1;
+    /// Blocks of `R` rows, each in tiles of `C` columns, then of 8, then of 1.
+    fn blocks<const R: usize, const C: usize>(&self, x: &[f32], y: &mut [f32]) {
+        let (inputs, outputs) = (self.inputs, self.outputs());
+        let mut packed: Vec<[f32; R]> = Vec::with_capacity(inputs);
+        for (x, y) in x.chunks_exact(R * inputs).zip(y.chunks_exact_mut(R * outputs)) {
+            // Side by side, the rows' values are read in one stream without bounds checks.
+            packed.clear();
+            packed.extend((0..inputs).map(|k| std::array::from_fn(|row| x[row * inputs + k])));
+            let mut column = 0;
+            while column + C <= outputs {
+                self.tile::<R, C>(&packed, y, column);
+                column += C;
+            }
+            while column + 8 <= outputs {
+                self.tile::<R, 8>(&packed, y, column);
+                column += 8;
+            }
+            while column < outputs {
+                self.tile::<R, 1>(&packed, y, column);
+                column += 1;
+            }
         }
     }
 
     #[inline(always)]
-    fn tile<const R: usize, const C: usize>(&self, x: &[f32], y: &mut [f32], column: usize) {
+    fn tile<const R: usize, const C: usize>(&self, x: &[[f32; R]], y: &mut [f32], column: usize) {
         let outputs = self.outputs();
         let mut sums = [[0.0f32; C]; R];
         for sums in &mut sums {
             sums.copy_from_slice(&self.bias[column..column + C]);
         }
-        for (k, weights) in self.weight.chunks_exact(outputs).enumerate() {
+        for (values, weights) in x.iter().zip(self.weight.chunks_exact(outputs)) {
             let weights = &weights[column..column + C];
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let value = x[row * self.inputs + k];
+            for (sums, value) in sums.iter_mut().zip(values) {
                 for (sum, weight) in sums.iter_mut().zip(weights) {
                     *sum = value.mul_add(*weight, *sum);
                 }
