@@ -2,7 +2,11 @@
 
 #![allow(missing_docs)]
 
+mod ai;
+#[path = "../../../models/tests/it/bundles.rs"]
+mod bundles;
 mod drain;
+mod food;
 mod oip_grpc;
 mod oip_rest;
 mod operations;

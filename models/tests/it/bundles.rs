@@ -22,8 +22,7 @@ use models::{
     engine::candle::CandleEngine,
     family::anomaly::channel_name,
 };
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// Columns of the thyroid models.
 pub(crate) const THYROID: [&str; 6] = ["age", "sex_male", "tsh", "t3", "total_t4", "pregnant"];
@@ -249,7 +248,7 @@ fn weights(config: &BundleConfig) -> Vec<u8> {
         NetworkConfig::Forecaster(forecaster) => forecaster.horizons * forecaster.quantiles,
         NetworkConfig::Risk(_) => 1,
     };
-    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let mut rng = StdRng::seed_from_u64(7);
     let mut random = |shape: &[usize]| tensor(shape, |_| rng.random_range(-0.5..0.5));
     let mut named: Vec<(String, Tensor)> = Vec::new();
     let mut before = wide;
