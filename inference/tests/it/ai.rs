@@ -24,7 +24,7 @@ struct Running {
     _dir: Option<tempfile::TempDir>,
 }
 
-pub(crate) fn candidate(bundle: Bundle, load: inference::Loader) -> Candidate {
+pub(crate) fn candidate(bundle: &Bundle, load: inference::Loader) -> Candidate {
     let config = bundle.config();
     let source = ModelSource {
         platform: config.engine.name().into(),
@@ -53,7 +53,7 @@ fn all() -> Running {
     let dir = tempfile::tempdir().expect("dir");
     let of = |bundle: Bundle| {
         let loaded = bundle.clone();
-        candidate(bundle, Box::new(move || loaded.load(&CandleEngine::new())))
+        candidate(&bundle, Box::new(move || loaded.load(&CandleEngine::new())))
     };
     let mut candidates: Vec<Candidate> = bundles::all(dir.path()).into_iter().map(of).collect();
     candidates.push(food::candidate(dir.path()));

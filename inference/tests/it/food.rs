@@ -54,7 +54,7 @@ pub(crate) fn candidate(dir: &Path) -> Candidate {
         .file("nutrition.tsv", TABLE)
         .write(dir.join("food").join("1"))
         .expect("writes");
-    ai::candidate(bundle, Box::new(|| Ok(Box::new(AlwaysEspresso) as Box<dyn Model>)))
+    ai::candidate(&bundle, Box::new(|| Ok(Box::new(AlwaysEspresso) as Box<dyn Model>)))
 }
 
 /// A photo of nothing, 1 x 1 pixel.

@@ -206,8 +206,8 @@ fn panel_of(answer: &wire::AnalyzeMeasurementResponse, person: Person) -> Option
         let biomarker = clinical::Biomarker::from_code(&quantity.name)?;
         builder.value(biomarker, quantity.value, biomarker.unit()).ok()
     };
-    let quantities = answer.biomarkers.iter().filter_map(|result| result.quantity.as_ref());
-    quantities.fold(Some(Panel::builder(person)), |builder, quantity| add(builder?, quantity))?.build().ok()
+    let mut quantities = answer.biomarkers.iter().filter_map(|result| result.quantity.as_ref());
+    quantities.try_fold(Panel::builder(person), add)?.build().ok()
 }
 
 fn classification(asked: &Asked, panel: &Panel, answer: biomarker::Answer) -> wire::PanelClassification {

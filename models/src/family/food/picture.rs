@@ -75,10 +75,10 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, ModelError> {
     let mut limits = image::Limits::no_limits();
     limits.max_alloc = Some(LIMITS.decoder_bytes_max);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(broken)?;
+    let mut decoder = reader.into_decoder().map_err(|error| broken(&error))?;
     check_size(decoder.dimensions())?;
-    let orientation = decoder.orientation().map_err(broken)?;
-    let mut decoded = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    let orientation = decoder.orientation().map_err(|error| broken(&error))?;
+    let mut decoded = DynamicImage::from_decoder(decoder).map_err(|error| broken(&error))?;
     decoded.apply_orientation(orientation);
     Ok(decoded)
 }
@@ -95,7 +95,7 @@ fn check_size((width, height): (u32, u32)) -> Result<(), ModelError> {
     Ok(())
 }
 
-fn broken(error: image::ImageError) -> ModelError {
+fn broken(error: &image::ImageError) -> ModelError {
     let side = LIMITS.side_pixels_max;
     match error {
         image::ImageError::Limits(_) => {

@@ -47,7 +47,7 @@ where
         State::Running(running) => Some(running.step().await),
         State::Ended => None,
     };
-    stream::unfold(opening, move |state| step(state)).map(stream::iter).flatten().boxed()
+    stream::unfold(opening, step).map(stream::iter).flatten().boxed()
 }
 
 enum State<R> {
