@@ -235,8 +235,11 @@ fn batched_is_single(model: &mut dyn Model, bundle: &Bundle, seed: u64, sizes: &
     }
 }
 
+/// A bundle and an instance of its model.
+type Loaded = (Bundle, Box<dyn Model>);
+
 /// Every model there is, loaded once.
-static MODELS: LazyLock<Mutex<Vec<(Bundle, Box<dyn Model>)>>> = LazyLock::new(|| {
+static MODELS: LazyLock<Mutex<Vec<Loaded>>> = LazyLock::new(|| {
     let dir = tempfile::tempdir().expect("dir");
     let all = bundles::all(dir.path()).into_iter().chain(committed());
     let loaded = all.map(|bundle| (bundle.clone(), loaded(&bundle)));
