@@ -169,7 +169,7 @@ impl InferError {
 }
 
 impl From<ModelError> for InferError {
-    /// A caller's mistake stays one; anything else is a model that cannot serve.
+    /// A caller's mistake stays one; anything else is ours.
     fn from(error: ModelError) -> Self {
         match error {
             ModelError::Input { field, reason } => Self::Input { field, reason },
@@ -181,7 +181,9 @@ impl From<ModelError> for InferError {
             | ModelError::Write { .. }
             | ModelError::Invalid { .. }
             | ModelError::EngineUnavailable { .. } => {
-                Self::Unavailable { name: "?".into(), reason: chain(&error) }
+                // Its bundle was sound when it was loaded; operators get the cause, callers the fact.
+                tracing::error!(error = chain(&error), "a bundle in use cannot be read");
+                Self::Failed { model: "of this request".into() }
             }
         }
     }

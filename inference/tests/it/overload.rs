@@ -43,7 +43,8 @@ async fn the_admitted_stay_within_five_times_unloaded() {
             }
         }
     }
-    // A machine that runs other tests wakes threads late; that is not the scheduler's doing.
+    // Other tests share the cores and wake threads late, which is not the scheduler's doing: hence
+    // the 95th percentile and the floor. Alone on the machine the 99th holds as well.
     let (unloaded, loaded) = (p95(unloaded).max(2 * COST), p95(admitted.clone()));
     assert!(refused > admitted.len(), "{refused} refused, {} admitted", admitted.len());
     assert!(admitted.len() > 200, "the model keeps working: {}", admitted.len());

@@ -151,9 +151,9 @@ async fn infer(
     let header_bytes = header_bytes(&headers)?;
     let body = encoding::read(&headers, body, handle.limits()).await?;
     let (mut asked, tensors, places) = if body.len() > BLOCKING_BYTES {
-        let (model, served) = (model.clone(), served.clone());
-        let read = move || understand(&model, &served, &body, header_bytes);
-        tokio::task::spawn_blocking(read).await.map_err(|_| InferError::Failed { model: "?".into() })??
+        let (target, served) = (model.clone(), served.clone());
+        let read = move || understand(&target, &served, &body, header_bytes);
+        tokio::task::spawn_blocking(read).await.map_err(|_| InferError::Failed { model: model.clone() })??
     } else {
         understand(&model, &served, &body, header_bytes)?
     };
