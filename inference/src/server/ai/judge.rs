@@ -94,7 +94,9 @@ pub(super) fn of_label(task: &str, label: &str, probability: f64, panel: &Panel)
         (judged, biomarker)
     };
     let values = panel.values().iter().filter(|(biomarker, _)| deciding.contains(biomarker));
-    match values.map(|(biomarker, value)| judge(*biomarker, *value)).max_by_key(|(judged, _)| judged.verdict)
+    match values
+        .map(|(biomarker, value)| judge(*biomarker, *value))
+        .max_by_key(|(judged, _)| (judged.verdict, judged.risk))
     {
         Some((judged, biomarker)) => write::safety(&judged, Some(biomarker)),
         None => wire::SafetyVerdict {
@@ -134,13 +136,18 @@ fn class_of_label(label: &str) -> Class {
     }
 }
 
-/// The worst verdict of the rules over every value of a panel.
+/// The worst verdict of the rules over every value of a panel, with the reasons of all values outside normal.
 pub(super) fn of_panel(panel: &Panel) -> wire::SafetyVerdict {
     let judge = |(biomarker, value): (&Biomarker, &f64)| {
-        (safety::assess(*biomarker, *value, panel.person(), None, CONFIDENCE_MIN), *biomarker)
+        let mut judged = safety::assess(*biomarker, *value, panel.person(), None, CONFIDENCE_MIN);
+        judged.reasons.retain(|reason| *reason != safety::Reason::RuleOnly);
+        (judged, *biomarker)
     };
-    let worst = panel.values().iter().map(judge).max_by_key(|(judged, _)| judged.verdict);
-    worst.map_or_else(Default::default, |(judged, biomarker)| write::safety(&judged, Some(biomarker)))
+    let all: Vec<_> = panel.values().iter().map(judge).collect();
+    let worst = all.iter().max_by_key(|(judged, _)| (judged.verdict, judged.risk));
+    let told = worst.map_or_else(Default::default, |(judged, _)| write::safety(judged, None));
+    let reasons = all.iter().flat_map(|(judged, biomarker)| write::safety(judged, Some(*biomarker)).reasons);
+    wire::SafetyVerdict { reasons: reasons.collect(), ..told }
 }
 
 /// Adds that a detector found a case unlike the normal ones. It knows no rule, so it can only make a verdict worse.
@@ -213,6 +220,17 @@ mod tests {
             assert!(judged.interpretation.starts_with(expected), "{value}: {}", judged.interpretation);
             assert!(judged.model.is_some_and(|model| !model.version.is_empty()));
         }
+    }
+
+    #[test]
+    fn the_worst_value_of_a_panel_decides_and_each_unusual_one_is_named() {
+        let person = Person::new(Some(50.0), Some(Sex::Male)).expect("valid");
+        let values = [(Biomarker::HbA1c, 9.0), (Biomarker::Bmi, 33.0), (Biomarker::Hdl, 50.0)];
+        let builder = values.iter().try_fold(Panel::builder(person), |b, (m, v)| b.value(*m, *v, m.unit()));
+        let told = of_panel(&builder.and_then(PanelBuilder::build).expect("valid"));
+        assert_eq!((told.verdict(), told.risk()), (wire::Verdict::Alert, wire::RiskLevel::High));
+        let named = |code: &str| told.reasons.iter().any(|reason| reason.starts_with(code));
+        assert!(named("hba1c: ") && named("bmi: ") && !named("hdl"), "{:?}", told.reasons);
     }
 
     #[test]
