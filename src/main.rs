@@ -1,3 +1,59 @@
-//! The `manpasik` binary.
+//! The `manpasik` binary: reads the command line and the configuration, then runs one command.
 
-fn main() {}
+mod app;
+mod cli;
+mod commands;
+mod config;
+mod gateway;
+mod logging;
+mod paths;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::{
+    cli::{Cli, Command},
+    config::Config,
+};
+
+fn main() -> ExitCode {
+    one_thread_for_matrix_products();
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            logging::report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    let config = Config::load(&cli.overrides())?;
+    if cli.global.dump_config {
+        return commands::print(&config.dump()?);
+    }
+    logging::start(&config.log)?;
+    let json = cli.global.json;
+    match &cli.command {
+        None => commands::print(&Cli::command().render_long_help().to_string()),
+        Some(Command::Serve(_)) => commands::serve::run(&config),
+        Some(Command::Demo(demo)) => commands::demo::run(&config, demo, json),
+        Some(Command::Train(train)) => commands::train::run(&config, train, json),
+        Some(Command::Eval(eval)) => commands::eval::run(&config, eval, json),
+        Some(Command::Models(models)) => commands::models::run(&config, models, json),
+        Some(Command::Bench(bench)) => commands::bench::run(&config, bench, json),
+        Some(Command::Predict(predict)) => commands::predict::run(&config, predict, json),
+    }
+}
+
+/// Each model instance computes on its own thread; a thread pool underneath makes products of
+/// small matrices ten times slower. The library reads this setting from the environment only.
+#[allow(unsafe_code)]
+fn one_thread_for_matrix_products() {
+    if std::env::var_os("RAYON_NUM_THREADS").is_none() {
+        // SAFETY: this is the first statement of the program; no other thread exists yet.
+        unsafe { std::env::set_var("RAYON_NUM_THREADS", "1") };
+    }
+}

@@ -18,10 +18,12 @@
 //! grey padding 0.85, white padding 0.81. The score is the softmax over all 1,000 logits; restricting it
 //! to the food classes is the caller's choice.
 
+mod bundle;
 mod efficientnet;
 mod network;
 pub mod nutrition;
 mod onnx;
+mod photos;
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +32,9 @@ use crate::TrainingError;
 use crate::data::pickle::torch;
 use crate::data::{Provenance, Store};
 
+pub use bundle::{AMONG_FIVE, FIRST, NAME, classes, sightings, write_bundle};
 pub use efficientnet::Architecture;
+pub use photos::{Sighting, measure};
 
 /// Height and width of the input, pixels.
 pub const SIDE: usize = 260;

@@ -1,0 +1,227 @@
+//! `manpasik bench serve`: the serving budgets, each as a ratio measured in this run.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use models::{Batch, Bundle, Engine, Tensor};
+use proto::inference::ModelInferRequest;
+
+use crate::{
+    child::Server,
+    load::{Target as Client, request},
+    report::{Report, Row, Target, machine},
+    stats::{Phase, median},
+    streams,
+};
+
+/// Name of the model with 88 inputs that stands for "tiny".
+pub const TINY_MODEL: &str = "sensor-fingerprint";
+/// Connections the load is spread over.
+const CONNECTIONS: usize = 4;
+
+/// What to measure and for how long.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Arguments that start the server under test on free ports.
+    pub server: Vec<String>,
+    /// Arguments that start the echo.
+    pub echo: Vec<String>,
+    /// Length of one phase.
+    pub phase: Duration,
+    /// Number of alternating pairs.
+    pub pairs: usize,
+    /// Folder of the food bundle; without it the image row is skipped.
+    pub food: Option<PathBuf>,
+    /// Corrected sweep that the tiny models are asked about, 88 values in ohm.
+    pub sweep: Vec<f32>,
+}
+
+/// Runs every measurement; `progress` is told what runs now.
+pub async fn run(
+    options: &Options,
+    onnx: Option<&dyn Engine>,
+    progress: impl Fn(&str),
+) -> anyhow::Result<Report> {
+    let arguments: Vec<&str> = options.server.iter().map(String::as_str).collect();
+    let echo: Vec<&str> = options.echo.iter().map(String::as_str).collect();
+    let (ours, echo) = (Server::start(&arguments)?, Server::start(&echo)?);
+    let mut report = Report { machine: machine(), rows: Vec::new(), skipped: Vec::new() };
+    let tiny = request(TINY_MODEL, "channels", &[1, 88], &options.sweep);
+    let pair = Pair::connect(&ours, &echo).await?;
+    progress("warm-up");
+    pair.alternate(&tiny, 16, options.phase, 1).await?;
+    progress("unary, 64 in flight");
+    report.rows.push(throughput(&pair.alternate(&tiny, 64, options.phase, options.pairs).await?));
+    progress("unary, 1 in flight");
+    report.rows.push(tail(&pair.alternate(&tiny, 1, options.phase, options.pairs).await?));
+    progress("StreamAnalysis, 16 streams");
+    let phase = streams::run(ours.address, 16, 8, &options.sweep, options.phase * 3).await?;
+    report.rows.extend(stream_rows(&phase));
+    match (&options.food, onnx) {
+        (Some(food), Some(engine)) => {
+            progress("image model");
+            let direct = Direct::open(food, engine)?;
+            report.rows.push(image(&pair.ours, direct, options).await?);
+        }
+        _ => report.skipped.push("image model: the food bundle or ONNX Runtime is not installed".into()),
+    }
+    report.rows.push(cold_start(&ours));
+    report.rows.extend(memory(&ours));
+    Ok(report)
+}
+
+struct Pair {
+    ours: Client,
+    echo: Client,
+}
+
+impl Pair {
+    async fn connect(ours: &Server, echo: &Server) -> anyhow::Result<Self> {
+        let ours = Client::connect(ours.address, CONNECTIONS).await?;
+        Ok(Self { ours, echo: Client::connect(echo.address, CONNECTIONS).await? })
+    }
+
+    /// Pairs of phases, the server under test first in each.
+    async fn alternate(
+        &self,
+        request: &ModelInferRequest,
+        in_flight: usize,
+        phase: Duration,
+        pairs: usize,
+    ) -> anyhow::Result<Vec<(Phase, Phase)>> {
+        let mut results = Vec::with_capacity(pairs);
+        for _ in 0..pairs {
+            let ours = self.ours.closed_loop(request, in_flight, phase).await?;
+            let echo = self.echo.closed_loop(request, in_flight, phase).await?;
+            anyhow::ensure!(ours.errors == 0, "the server under test answered {} errors", ours.errors);
+            results.push((ours, echo));
+        }
+        Ok(results)
+    }
+}
+
+fn medians(pairs: &[(Phase, Phase)], figure: impl Fn(&Phase) -> f64) -> (f64, f64, f64) {
+    let of = |pick: &dyn Fn(&(Phase, Phase)) -> f64| median(&pairs.iter().map(pick).collect::<Vec<_>>());
+    let ours = of(&|pair| figure(&pair.0));
+    let echo = of(&|pair| figure(&pair.1));
+    (ours, echo, of(&|pair| figure(&pair.0) / figure(&pair.1)))
+}
+
+fn throughput(pairs: &[(Phase, Phase)]) -> Row {
+    let (ours, echo, ratio) = medians(pairs, Phase::rate);
+    let value = format!("{ours:.0} requests/s");
+    let beside = format!("bare echo {echo:.0} requests/s");
+    Row::new("OIP unary, 88-float MLP, 64 in flight, throughput", value, beside, ratio, Target::AtLeast(0.9))
+}
+
+fn tail(pairs: &[(Phase, Phase)]) -> Row {
+    let (ours, echo, ratio) = medians(pairs, |phase| phase.quantile_us(0.99));
+    let (value, beside) = (format!("{ours:.0} µs"), format!("bare echo {echo:.0} µs"));
+    Row::new("OIP unary, 1 in flight, p99", value, beside, ratio, Target::AtMost(2.0))
+}
+
+fn stream_rows(phase: &Phase) -> [Row; 2] {
+    let (rate, p95) = (phase.rate(), phase.quantile_us(0.95) / 1000.0);
+    let none = || "absolute".to_owned();
+    let measure = "StreamAnalysis, 16 streams, window 8";
+    [
+        Row::new(measure, format!("{rate:.0} packets/s"), none(), rate, Target::AtLeast(60_000.0)),
+        Row::new(&format!("{measure}, P95"), format!("{p95:.2} ms"), none(), p95, Target::AtMost(5.0)),
+    ]
+}
+
+fn cold_start(server: &Server) -> Row {
+    let seconds = server.startup.as_secs_f64();
+    let value = format!("{seconds:.2} s");
+    Row::new("cold start to ready, as configured", value, "absolute".into(), seconds, Target::AtMost(1.0))
+}
+
+fn memory(server: &Server) -> Option<Row> {
+    let mib = server.resident_bytes()? as f64 / f64::from(1 << 20);
+    let value = format!("{mib:.0} MiB");
+    Some(Row::new("resident after the load", value, "absolute".into(), mib, Target::AtMost(200.0)))
+}
+
+/// The image model run without a server: two instances, each on its own thread.
+struct Direct {
+    models: Vec<Box<dyn models::Model>>,
+    input: Tensor,
+    shape: Vec<i64>,
+    name: String,
+}
+
+impl Direct {
+    fn open(folder: &PathBuf, engine: &dyn Engine) -> anyhow::Result<Self> {
+        let bundle = Bundle::open(folder).context("cannot open the food bundle")?;
+        let spec = bundle.signature().inputs.first().context("the food model has no input")?;
+        let shape: Vec<usize> = spec.dims.iter().map(|dim| usize::try_from(*dim).unwrap_or(1)).collect();
+        let values = ramp(shape.iter().product());
+        let models = (0..2).map(|_| bundle.load(engine)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            models,
+            shape: shape.iter().map(|dim| *dim as i64).collect(),
+            input: Tensor::from_f32(shape, &values)?,
+            name: bundle.config().name.clone(),
+        })
+    }
+
+    /// Images per second with every instance busy for `duration`.
+    fn rate(&mut self, duration: Duration) -> anyhow::Result<f64> {
+        let input = &self.input;
+        let start = Instant::now();
+        let counts: Vec<anyhow::Result<usize>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = self
+                .models
+                .iter_mut()
+                .map(|model| {
+                    scope.spawn(move || {
+                        let mut count = 0;
+                        while start.elapsed() < duration {
+                            model.run(Batch { tensors: vec![input.clone()] })?;
+                            count += 1;
+                        }
+                        anyhow::Ok(count)
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("the model does not panic")).collect()
+        });
+        let total: usize = counts.into_iter().sum::<anyhow::Result<usize>>()?;
+        Ok(total as f64 / start.elapsed().as_secs_f64())
+    }
+}
+
+/// Values between -1 and 1, so that every filter has something to do.
+fn ramp(count: usize) -> Vec<f32> {
+    (0..count).map(|index| (index % 255) as f32 / 127.0 - 1.0).collect()
+}
+
+async fn image(ours: &Client, direct: Direct, options: &Options) -> anyhow::Result<Row> {
+    let values = direct.input.as_f32()?.into_owned();
+    let asked = request(&direct.name, "image", &direct.shape, &values);
+    let (mut through, mut bare, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let mut direct = Some(direct);
+    for _ in 0..options.pairs {
+        let phase = ours.closed_loop(&asked, 2, options.phase).await?;
+        anyhow::ensure!(phase.errors == 0, "the image model answered {} errors", phase.errors);
+        let Some(mut model) = direct.take() else { break };
+        let length = options.phase;
+        let (model, rate) = tokio::task::spawn_blocking(move || {
+            let rate = model.rate(length);
+            (model, rate)
+        })
+        .await?;
+        let rate = rate?;
+        direct = Some(model);
+        through.push(phase.rate());
+        bare.push(rate);
+        ratios.push(phase.rate() / rate);
+    }
+    let value = format!("{:.1} images/s", median(&through));
+    let beside = format!("the same engine without a server {:.1} images/s", median(&bare));
+    let measure = "EfficientNet-Lite2 ModelInfer, 2 in flight, throughput";
+    Ok(Row::new(measure, value, beside, median(&ratios), Target::AtLeast(0.95)))
+}

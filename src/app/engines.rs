@@ -1,0 +1,42 @@
+//! Engines as configured, and where bundles are.
+
+use std::path::{Path, PathBuf};
+
+use models::{
+    Engine, ModelError,
+    engine::{CandleEngine, OnnxEngine, OnnxOptions, UnavailableEngine},
+};
+use registry::Catalogue;
+
+use crate::config::Config;
+
+/// ONNX Runtime, or why it is not there.
+pub(crate) fn onnx(config: &Config) -> Result<OnnxEngine, ModelError> {
+    let folders = [config.data_dir.join("lib")];
+    let options = OnnxOptions { intra_threads: config.models.onnx_threads };
+    OnnxEngine::find(config.onnxruntime(), &folders, options)
+}
+
+/// Every engine; one that cannot run here refuses each load with the reason.
+pub(crate) fn all(config: &Config) -> Vec<Box<dyn Engine>> {
+    let onnx: Box<dyn Engine> = match onnx(config) {
+        Ok(engine) => Box::new(engine),
+        Err(ModelError::EngineUnavailable { engine, reason }) => {
+            Box::new(UnavailableEngine::new(engine, reason))
+        }
+        Err(other) => Box::new(UnavailableEngine::new("onnx", other.to_string())),
+    };
+    vec![Box::new(CandleEngine::default()), onnx]
+}
+
+/// Folder of the bundle of `name` that serves.
+pub(crate) fn newest_bundle(config: &Config, name: &str) -> Option<PathBuf> {
+    let catalogue = Catalogue::scan(&config.bundle_dirs());
+    catalogue.live(name).map(|entry| entry.folder().to_path_buf())
+}
+
+/// Folders of every bundle, damaged ones too.
+pub(crate) fn all_bundles(config: &Config) -> Vec<PathBuf> {
+    let catalogue = Catalogue::scan(&config.bundle_dirs());
+    catalogue.entries().iter().map(|entry| Path::to_path_buf(entry.folder())).collect()
+}

@@ -1,0 +1,157 @@
+//! The composition root: everything is built here, in order, and stopped in the reverse one.
+//!
+//! `build` binds both ports and starts inference and the services; `run` serves until the
+//! given future ends, then drains. Tests and the demonstration use the same two calls.
+
+pub(crate) mod engines;
+mod measurements;
+pub(crate) mod models;
+mod signals;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use axum::Router;
+use inference::server;
+use proto::manpasik::v1::{
+    ai_inference_service_client::AiInferenceServiceClient,
+    ai_inference_service_server::AiInferenceServiceServer,
+    measurement_service_client::MeasurementServiceClient,
+};
+use services::{
+    kernel::{GrpcService, in_process, remote},
+    measurement::MeasurementModule,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+pub(crate) use signals::signal;
+
+use crate::{
+    config::Config,
+    gateway::{self, Clients},
+};
+
+/// Largest gRPC message of the typed service: a photo and its frame.
+const AI_MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Longest wait for a remote inference server to answer a connection attempt.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Everything built and bound, not yet serving.
+pub(crate) struct App {
+    inference: inference::Server,
+    measurement: Option<MeasurementModule>,
+    grpc: TcpListener,
+    http: TcpListener,
+    addresses: (SocketAddr, SocketAddr),
+    grpc_routes: tonic::service::Routes,
+    http_routes: Router,
+    grace: Duration,
+}
+
+impl App {
+    /// Binds the ports, loads the models, opens the databases.
+    pub(crate) async fn build(config: &Config) -> anyhow::Result<Self> {
+        let grpc = bind(config.server.grpc, "gRPC").await?;
+        let http = bind(config.server.http, "HTTP").await?;
+        let addresses = (grpc.local_addr()?, http.local_addr()?);
+        std::fs::create_dir_all(&config.data_dir)
+            .with_context(|| format!("cannot create the data folder `{}`", config.data_dir.display()))?;
+        let inference = models::start(config).await?;
+        let handle = inference.handle();
+        let ai = server::ai::AiService::new(handle.clone());
+        let local = AiInferenceServiceServer::new(ai.clone())
+            .max_decoding_message_size(AI_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(AI_MESSAGE_BYTES_MAX);
+        let analyst = analyst(config, in_process(local.clone())).await?;
+        let measurement = measurement(config, analyst).await?;
+        let client =
+            measurement.as_ref().map(|module| MeasurementServiceClient::new(in_process(module.service())));
+        if let Some(client) = &client {
+            ai.set_measurements(Arc::new(measurements::Client::new(client.clone())));
+        }
+        let mut grpc_routes = server::grpc_routes(&handle).add_service(local.clone());
+        if let Some(module) = &measurement {
+            grpc_routes = grpc_routes.add_service(module.service());
+        }
+        let clients = Clients { ai: AiInferenceServiceClient::new(in_process(local)), measurement: client };
+        let http_routes = server::http_routes(&handle).merge(gateway::router(clients));
+        let grace = Duration::from_millis(config.server.shutdown_grace_ms);
+        Ok(Self { inference, measurement, grpc, http, addresses, grpc_routes, http_routes, grace })
+    }
+
+    /// Where gRPC is served.
+    pub(crate) fn grpc_address(&self) -> SocketAddr {
+        self.addresses.0
+    }
+
+    /// Where HTTP is served.
+    pub(crate) fn http_address(&self) -> SocketAddr {
+        self.addresses.1
+    }
+
+    /// Serves until `shutdown` ends; then takes no more requests, finishes those it has, stops
+    /// the services and closes, all within the grace period.
+    pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let closing = CancellationToken::new();
+        let handle = self.inference.handle();
+        let limits = || handle.limits().clone();
+        let closed = || closing.clone().cancelled_owned();
+        let mut grpc = tokio::spawn(server::serve_grpc(self.grpc, self.grpc_routes, limits(), closed()));
+        let mut http = tokio::spawn(server::serve_http(self.http, self.http_routes, limits(), closed()));
+        tokio::select! {
+            () = shutdown => {}
+            ended = &mut grpc => return early("gRPC", ended),
+            ended = &mut http => return early("HTTP", ended),
+        }
+        tracing::info!("shutting down: finishing the requests under way");
+        let stopping = async {
+            let drained = self.inference.drain().await;
+            closing.cancel();
+            if let Some(measurement) = self.measurement {
+                measurement.stop().await;
+            }
+            let _ = (grpc.await, http.await);
+            drained
+        };
+        match tokio::time::timeout(self.grace, stopping).await {
+            Ok(true) => tracing::info!("stopped"),
+            Ok(false) | Err(_) => tracing::warn!("stopped before every request was finished"),
+        }
+        Ok(())
+    }
+}
+
+async fn bind(address: SocketAddr, name: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} for {name}; choose another with --{}", name.to_lowercase())
+    })
+}
+
+/// The inference service that the platform services call: this process or the configured one.
+async fn analyst(config: &Config, local: GrpcService) -> anyhow::Result<GrpcService> {
+    let uri = &config.services.inference_uri;
+    if uri.is_empty() {
+        return Ok(local);
+    }
+    let endpoint = Channel::from_shared(uri.clone())
+        .with_context(|| format!("services.inference_uri: `{uri}` is not a URI"))?
+        .connect_timeout(CONNECT_TIMEOUT);
+    Ok(remote(endpoint.connect_lazy()))
+}
+
+async fn measurement(config: &Config, analyst: GrpcService) -> anyhow::Result<Option<MeasurementModule>> {
+    if !config.mounts("measurement") {
+        return Ok(None);
+    }
+    let database = store::Url::file(&config.data_dir.join("measurement.sqlite"));
+    let settings = services::measurement::Config::new(database);
+    let module = MeasurementModule::start(&settings, analyst).await;
+    Ok(Some(module.context("cannot start the measurement service")?))
+}
+
+fn early(name: &str, ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> anyhow::Result<()> {
+    ended.with_context(|| format!("the {name} server failed"))??;
+    anyhow::bail!("the {name} server ended without being asked to")
+}

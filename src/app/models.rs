@@ -1,0 +1,45 @@
+//! From bundles on disk to models that serve.
+
+use std::sync::Arc;
+
+use inference::{Candidate, Limits, ModelSource, ModelState, ModelStatus, Server};
+use models::Engine;
+use registry::{Catalogue, Entry};
+
+use super::engines;
+use crate::config::Config;
+
+/// Scans the bundle folders, loads what is sound and lists the rest with its reason.
+pub(crate) async fn start(config: &Config) -> anyhow::Result<Server> {
+    let config = config.clone();
+    Ok(tokio::task::spawn_blocking(move || load(&config)).await?)
+}
+
+fn load(config: &Config) -> Server {
+    let catalogue = Catalogue::scan(&config.bundle_dirs());
+    let engines: Vec<Arc<dyn Engine>> = engines::all(config).into_iter().map(Arc::from).collect();
+    let mut candidates = Vec::new();
+    let mut refused = Vec::new();
+    for entry in catalogue.entries() {
+        match entry.bundle() {
+            Some(bundle) => {
+                let live = catalogue.live(entry.name()).is_some_and(|live| live.version() == entry.version());
+                candidates.push(Candidate { source: ModelSource::from_bundle(bundle, &engines), live });
+            }
+            None => refused.push(refusal(entry)),
+        }
+    }
+    Server::serve(Limits::default(), Vec::new(), candidates, refused)
+}
+
+fn refusal(entry: &Entry) -> ModelStatus {
+    ModelStatus {
+        name: entry.name().to_owned(),
+        version: entry.version().to_owned(),
+        family: String::new(),
+        task: String::new(),
+        platform: String::new(),
+        live: false,
+        state: ModelState::Unavailable { reason: entry.reason().unwrap_or_default().to_owned() },
+    }
+}

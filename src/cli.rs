@@ -1,0 +1,219 @@
+//! The command line, as it is typed; nothing is read or opened here.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Overrides;
+
+/// Serve, train, check and try the ManPaSik models.
+///
+/// With no configuration at all everything runs in one process on this machine: databases and
+/// downloads lie in the data folder, and both ports listen on loopback only.
+#[derive(Debug, Parser)]
+#[command(name = "manpasik", version, about, long_about, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// TOML file with settings (see --dump-config for all of them).
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder for databases, downloads and fetched models.
+    #[arg(long, global = true, value_name = "DIR", env = "MANPASIK_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Folder with model bundles, <name>/<version>/model.toml; may be given more than once.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) bundles: Vec<PathBuf>,
+    /// What to log, for example info,inference=debug.
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// Answer as JSON on standard output, for scripts.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print the configuration that is in force as TOML, and end.
+    #[arg(long, global = true)]
+    pub(crate) dump_config: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve every model over gRPC and HTTP until Ctrl-C.
+    Serve(Listen),
+    /// Serve, send real inputs to every model family over gRPC, and show the answers.
+    Demo(Demo),
+    /// Train a model family from its pinned data and write a bundle.
+    Train(Train),
+    /// Measure bundles again on their frozen test data.
+    Eval(Eval),
+    /// List, show, verify and fetch model bundles.
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Measure speed.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Run one model on a file of rows or on images, without a server.
+    Predict(Predict),
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Listen {
+    /// Address of the HTTP port (0 as port: any free one).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+    /// Address of the gRPC port (0 as port: any free one).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) grpc: Option<SocketAddr>,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    #[command(flatten)]
+    pub(crate) listen: Listen,
+    /// End after the answers instead of serving on.
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+/// Arguments of `train`.
+#[derive(Debug, Args)]
+pub(crate) struct Train {
+    /// Family to train; `manpasik train --list` names them.
+    #[arg(required_unless_present_any = ["all", "list"])]
+    pub(crate) family: Option<String>,
+    /// Train every family.
+    #[arg(long, conflicts_with = "family")]
+    pub(crate) all: bool,
+    /// Name the families with what they learn from.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Folder the bundle is written to, below <name>/<version>/ (default: bundles/ of the data folder).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Seed of weights, order and simulation; the same seed gives the same bytes on the same machine.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// Arguments of `eval`.
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    /// Name of a bundle, or its folder.
+    #[arg(required_unless_present = "all")]
+    pub(crate) bundle: Option<String>,
+    /// Evaluate every bundle.
+    #[arg(long, conflicts_with = "bundle")]
+    pub(crate) all: bool,
+}
+
+/// What to do with bundles.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// Every bundle found, with its state.
+    List,
+    /// Signature, metrics and card of one model.
+    Show {
+        /// Model name.
+        name: String,
+    },
+    /// Open bundles, check hashes and signature, load them and compare the golden outputs.
+    Verify {
+        /// Model name or bundle folder; none: every bundle found.
+        bundle: Option<String>,
+    },
+    /// Download and convert a model that is too large to ship (food).
+    Fetch {
+        /// Name of the model.
+        name: String,
+    },
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// The serving budgets, beside a bare echo started for the purpose (about five minutes).
+    Serve(BenchServe),
+    /// The bare echo that the others are compared with.
+    #[command(hide = true)]
+    Echo,
+}
+
+/// Arguments of `bench serve`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchServe {
+    /// Seconds of one phase.
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) seconds: f64,
+    /// Alternating pairs of which the median is taken.
+    #[arg(long, default_value_t = 7)]
+    pub(crate) pairs: usize,
+}
+
+/// Arguments of `predict`.
+#[derive(Debug, Args)]
+pub(crate) struct Predict {
+    /// Model name.
+    pub(crate) model: String,
+    /// CSV with one case a row and the model's features as columns, or one or more JPEG or PNG images.
+    #[arg(required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+}
+
+impl Cli {
+    /// What the command line says about the configuration.
+    pub(crate) fn overrides(&self) -> Overrides {
+        let listen = match &self.command {
+            Some(Command::Serve(listen)) => listen.clone(),
+            Some(Command::Demo(demo)) => demo.listen.clone(),
+            Some(
+                Command::Train(_)
+                | Command::Eval(_)
+                | Command::Models(_)
+                | Command::Bench(_)
+                | Command::Predict(_),
+            )
+            | None => Listen::default(),
+        };
+        Overrides {
+            file: self.global.config.clone(),
+            data_dir: self.global.data_dir.clone(),
+            grpc: listen.grpc,
+            http: listen.http,
+            bundles: self.global.bundles.clone(),
+            log: self.global.log.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn listening_addresses_reach_the_configuration() {
+        let cli =
+            Cli::try_parse_from(["manpasik", "demo", "--once", "--grpc", "127.0.0.1:0"]).expect("valid");
+        assert_eq!(cli.overrides().grpc, "127.0.0.1:0".parse().ok());
+    }
+
+    #[test]
+    fn a_family_or_all_is_needed() {
+        assert!(Cli::try_parse_from(["manpasik", "train"]).is_err());
+        assert!(Cli::try_parse_from(["manpasik", "train", "--all"]).is_ok());
+    }
+}

@@ -1,0 +1,69 @@
+//! `manpasik bench`: speed of the server on this machine, as ratios measured in one run.
+
+use std::time::Duration;
+
+use clinical::{
+    Biomarker,
+    cartridge::Cartridge,
+    simulator::{Simulator, SimulatorConfig},
+};
+
+use crate::{
+    app::engines,
+    cli::{BenchCommand, BenchServe},
+    commands::{print, print_json, runtime},
+    config::Config,
+};
+
+/// Runs a benchmark and prints what it found.
+pub(crate) fn run(config: &Config, command: &BenchCommand, json: bool) -> anyhow::Result<()> {
+    match command {
+        BenchCommand::Serve(options) => serve(config, options, json),
+        BenchCommand::Echo => runtime()?.block_on(benches::echo::serve(|address| {
+            // The harness waits for this line; without it, it reports that the echo ended early.
+            let _ = print(&format!("listening grpc={address}"));
+        })),
+    }
+}
+
+fn serve(config: &Config, options: &BenchServe, json: bool) -> anyhow::Result<()> {
+    let options = benches::Options {
+        server: server_arguments(config),
+        echo: vec!["bench".into(), "echo".into()],
+        phase: Duration::try_from_secs_f64(options.seconds)?,
+        pairs: options.pairs.max(1),
+        food: engines::newest_bundle(config, "food"),
+        sweep: sweep()?,
+    };
+    let onnx = engines::onnx(config).ok();
+    let bar = indicatif::ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let progress = |step: &str| bar.set_message(step.to_owned());
+    let report = runtime()?.block_on(benches::run(
+        &options,
+        onnx.as_ref().map(|engine| engine as &dyn models::Engine),
+        progress,
+    ));
+    bar.finish_and_clear();
+    let report = report?;
+    if json { print_json(&report) } else { print(&report.markdown()) }
+}
+
+/// Arguments that start a server like this one on free ports.
+fn server_arguments(config: &Config) -> Vec<String> {
+    let folder = |path: &std::path::Path| path.display().to_string();
+    let mut arguments: Vec<String> =
+        ["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"].map(String::from).into();
+    arguments.extend(["--data-dir".into(), folder(&config.data_dir)]);
+    for bundles in config.bundle_dirs() {
+        arguments.extend(["--bundles".into(), folder(&bundles)]);
+    }
+    arguments
+}
+
+/// A corrected synthetic sweep of a glucose cartridge.
+fn sweep() -> anyhow::Result<Vec<f32>> {
+    let cartridge = Cartridge::parse("01:01")?;
+    let mut simulator = Simulator::new(SimulatorConfig::default(), 1)?;
+    Ok(simulator.sweep(cartridge, &[(Biomarker::Glucose, 95.0)], None)?.corrected)
+}

@@ -1,0 +1,121 @@
+//! `manpasik demo`: real inputs through gRPC to every family, the answers as tables.
+
+mod inputs;
+mod session;
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use proto::manpasik::v1::{
+    EstimateFoodCaloriesResponse, ai_inference_service_client::AiInferenceServiceClient,
+    measurement_service_client::MeasurementServiceClient,
+};
+use serde::Serialize;
+use tonic::{Code, Status, transport::Channel};
+
+use crate::{
+    app::{self, App},
+    cli,
+    commands::{print, runtime, show::Shown},
+    config::Config,
+};
+
+/// Longest wait for one answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest answer and request; a photo may have 10 MB.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Serves, asks, shows, and serves on unless told `--once`.
+pub(crate) fn run(config: &Config, demo: &cli::Demo, json: bool) -> anyhow::Result<()> {
+    let out = Output { json };
+    runtime()?.block_on(async {
+        let start = Instant::now();
+        let app = App::build(config).await?;
+        let (grpc, http) = (app.grpc_address(), app.http_address());
+        let ready = start.elapsed();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let server = tokio::spawn(app.run(async move {
+            let _ = stopped.await;
+        }));
+        out.remark(&format!("server ready after {:.2} s: gRPC {grpc}, HTTP {http}", ready.as_secs_f64()))?;
+        ask_everything(grpc, start, out).await?;
+        if !demo.once {
+            out.remark(&format!(
+                "\nServing on. Try:  curl http://{http}/v1/ai/models\nPress Ctrl-C to stop."
+            ))?;
+            app::signal().await;
+        }
+        drop(stop);
+        server.await.context("the server task failed")?
+    })
+}
+
+/// Where answers go: tables for a person, one JSON object a line for a script.
+#[derive(Clone, Copy)]
+struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// One answer under its title.
+    fn answer(self, title: &str, answer: &impl Serialize, shown: &Shown) -> anyhow::Result<()> {
+        if self.json {
+            return print(&serde_json::json!({ "title": title, "answer": answer }).to_string());
+        }
+        print(&format!("\n{title}\n{}", shown.text()))
+    }
+
+    /// What only a person wants to know.
+    fn remark(self, text: &str) -> anyhow::Result<()> {
+        if self.json { Ok(()) } else { print(text) }
+    }
+}
+
+async fn ask_everything(grpc: SocketAddr, start: Instant, out: Output) -> anyhow::Result<()> {
+    let channel = Channel::from_shared(format!("http://{grpc}"))?.timeout(ANSWER_TIMEOUT).connect().await?;
+    let mut ai = AiInferenceServiceClient::new(channel.clone())
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let mut measurement = MeasurementServiceClient::new(channel);
+
+    let answer = ai.analyze_measurement(inputs::thyroid()?).await.context("thyroid panel")?.into_inner();
+    out.remark(&format!("first answer after {:.2} s", start.elapsed().as_secs_f64()))?;
+    out.answer("Thyroid panel of a man of 47 (real)", &answer, &Shown::default().analysis(&answer))?;
+
+    let answer = ai.analyze_measurement(inputs::adult()?).await.context("adult panel")?.into_inner();
+    out.answer("Examination of a woman of 54 (real, NHANES)", &answer, &Shown::default().analysis(&answer))?;
+
+    let answer = ai.predict_trend(inputs::glucose()?).await.context("glucose series")?.into_inner();
+    out.answer("Six hours of continuous glucose (real)", &answer, &Shown::default().forecast(&answer))?;
+
+    let outcome = session::run(&mut measurement).await?;
+    out.answer(&session_title(&outcome), &outcome.end, &Shown::default().session(&outcome.end))?;
+
+    photo(ai.estimate_food_calories(inputs::espresso()).await.map(tonic::Response::into_inner), out)
+}
+
+fn session_title(outcome: &session::Outcome) -> String {
+    let (packets, unusual) = outcome.packets;
+    format!(
+        "Measurement session, 88 channels (SYNTHETIC: simulated glucose {} mg/dL; {packets} packets streamed, \
+         {unusual} unusual)",
+        outcome.truth
+    )
+}
+
+/// A missing image model is told with its reason and does not end the demonstration.
+fn photo(answer: Result<EstimateFoodCaloriesResponse, Status>, out: Output) -> anyhow::Result<()> {
+    const TITLE: &str = "Photo of an espresso (real)";
+    match answer {
+        Ok(answer) => out.answer(TITLE, &answer, &Shown::default().food(&answer)),
+        Err(status)
+            if matches!(status.code(), Code::Unavailable | Code::NotFound | Code::FailedPrecondition) =>
+        {
+            print(&format!("\n{TITLE}\n  not answered: {}", status.message()))
+        }
+        Err(status) => Err(status).context("photo"),
+    }
+}

@@ -1,0 +1,127 @@
+//! `manpasik models`: what bundles there are, what they say, and whether they can be trusted.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use models::{Bundle, Engine};
+use serde::Serialize;
+
+use crate::{
+    app::engines,
+    cli::ModelsCommand,
+    commands::{print, print_json, table},
+    config::Config,
+};
+
+/// Runs one of the model commands.
+pub(crate) fn run(config: &Config, command: &ModelsCommand, json: bool) -> anyhow::Result<()> {
+    match command {
+        ModelsCommand::List => list(config, json),
+        ModelsCommand::Show { name } => show(config, name, json),
+        ModelsCommand::Verify { bundle } => verify(config, bundle.as_deref(), json),
+        ModelsCommand::Fetch { name } => fetch(config, name),
+    }
+}
+
+/// One line of a listing.
+#[derive(Serialize)]
+struct Listed {
+    name: String,
+    version: String,
+    family: String,
+    engine: String,
+    state: &'static str,
+    reason: String,
+    synthetic: bool,
+}
+
+fn list(config: &Config, json: bool) -> anyhow::Result<()> {
+    let catalogue = registry::Catalogue::scan(&config.bundle_dirs());
+    let listed: Vec<Listed> = catalogue.entries().iter().map(listed).collect();
+    if json {
+        return print_json(&listed);
+    }
+    let row = |item: &Listed| {
+        let synthetic = if item.synthetic { "synthetic" } else { "real" };
+        [&item.name, &item.version, &item.family, &item.engine, synthetic, item.state, &item.reason]
+            .map(str::to_owned)
+            .into()
+    };
+    let header = ["name", "version", "family", "engine", "trained on", "state", "reason"];
+    print(&table(&header, listed.iter().map(row)))
+}
+
+fn listed(entry: &registry::Entry) -> Listed {
+    let config = entry.bundle().map(|bundle| bundle.config());
+    let text = |pick: &dyn Fn(&models::bundle::BundleConfig) -> String| config.map(pick).unwrap_or_default();
+    Listed {
+        name: entry.name().to_owned(),
+        version: entry.version().to_owned(),
+        family: text(&|config| config.family.name().to_owned()),
+        engine: text(&|config| config.engine.name().to_owned()),
+        state: if config.is_some() { "ready" } else { "unavailable" },
+        reason: entry.reason().unwrap_or_default().to_owned(),
+        synthetic: config.is_some_and(|config| config.synthetic),
+    }
+}
+
+fn show(config: &Config, name: &str, json: bool) -> anyhow::Result<()> {
+    let folder = engines::newest_bundle(config, name).with_context(|| unknown(config, name))?;
+    let bundle = Bundle::open(&folder)?;
+    if json {
+        return print_json(bundle.config());
+    }
+    print(&toml::to_string_pretty(bundle.config())?)?;
+    print(bundle.card())
+}
+
+fn verify(config: &Config, bundle: Option<&str>, json: bool) -> anyhow::Result<()> {
+    let folders = match bundle {
+        Some(path) if Path::new(path).is_dir() => vec![path.into()],
+        Some(name) => vec![engines::newest_bundle(config, name).with_context(|| unknown(config, name))?],
+        None => engines::all_bundles(config),
+    };
+    let engines = engines::all(config);
+    let mut faults = Vec::new();
+    for folder in &folders {
+        let outcome = check(folder, &engines);
+        let word = if outcome.is_ok() { "ok" } else { "FAULT" };
+        if !json {
+            print(&format!("{word:6} {}", folder.display()))?;
+        }
+        if let Err(error) = outcome {
+            faults.push(format!("{}: {error:#}", folder.display()));
+        }
+    }
+    if json {
+        print_json(&serde_json::json!({ "checked": folders.len(), "faults": faults }))?;
+    }
+    match faults.len() {
+        0 => Ok(()),
+        count => bail!("{count} of {} bundles failed:\n  {}", folders.len(), faults.join("\n  ")),
+    }
+}
+
+/// Opens a bundle, which checks its hashes, and loads it, which checks its golden outputs.
+fn check(folder: &Path, engines: &[Box<dyn Engine>]) -> anyhow::Result<()> {
+    let bundle = Bundle::open(folder)?;
+    let wanted = bundle.config().engine.name();
+    let engine = engines.iter().find(|engine| engine.name() == wanted).context("no engine of that name")?;
+    bundle.load(engine.as_ref())?;
+    Ok(())
+}
+
+fn fetch(config: &Config, name: &str) -> anyhow::Result<()> {
+    if name != "food" {
+        bail!("`{name}` is not a model that is fetched; food is the only one (the others are shipped)");
+    }
+    let out = config.data_dir.join("bundles");
+    let engine = engines::onnx(config)?;
+    let folder = training::food::write_bundle(&config.data_dir, &out, &engine)?;
+    print(&format!("food model ready in {}", folder.display()))
+}
+
+fn unknown(config: &Config, name: &str) -> String {
+    let dirs: Vec<String> = config.bundle_dirs().iter().map(|dir| dir.display().to_string()).collect();
+    format!("no bundle `{name}` in {}; `manpasik models list` names what there is", dirs.join(" or "))
+}

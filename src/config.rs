@@ -1,0 +1,272 @@
+//! Configuration: compiled defaults, then a TOML file, then `MANPASIK__SECTION__KEY` from the
+//! environment, then the command line.
+//!
+//! Unknown keys are refused, and every fault found is reported at once, so that nobody fixes
+//! a file one error at a time.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+    value::{Dict, Value},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::paths;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Folder for databases, downloads, fetched models and libraries.
+    pub(crate) data_dir: PathBuf,
+    pub(crate) server: Server,
+    pub(crate) models: Models,
+    pub(crate) services: Services,
+    pub(crate) log: Log,
+}
+
+/// Addresses and patience of the server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Server {
+    /// Address of the gRPC port.
+    pub(crate) grpc: SocketAddr,
+    /// Address of the HTTP port.
+    pub(crate) http: SocketAddr,
+    /// Longest wait for running requests at shutdown.
+    pub(crate) shutdown_grace_ms: u64,
+}
+
+/// Where models come from and what runs them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Models {
+    /// Folders of bundles; empty: the shipped folder and the one in the data folder.
+    pub(crate) bundles: Vec<PathBuf>,
+    /// ONNX Runtime library; empty: looked for in the environment and the data folder.
+    pub(crate) onnxruntime: PathBuf,
+    /// Threads of one ONNX Runtime session.
+    pub(crate) onnx_threads: usize,
+}
+
+/// Which platform services this process mounts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Services {
+    /// Names of services, or `*` for all.
+    pub(crate) enabled: Vec<String>,
+    /// URI of a remote inference server; empty: the one in this process.
+    pub(crate) inference_uri: String,
+}
+
+/// What is logged and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Log {
+    /// Directive such as `info,inference=debug`.
+    pub(crate) filter: String,
+    /// One JSON object a line instead of text.
+    pub(crate) json: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: paths::default_data_dir(),
+            server: Server {
+                grpc: SocketAddr::from(([127, 0, 0, 1], 50051)),
+                http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+                shutdown_grace_ms: 10_000,
+            },
+            models: Models { bundles: Vec::new(), onnxruntime: PathBuf::new(), onnx_threads: 1 },
+            services: Services { enabled: vec!["*".into()], inference_uri: String::new() },
+            log: Log { filter: "warn,manpasik=info".into(), json: false },
+        }
+    }
+}
+
+/// Services that exist.
+pub(crate) const SERVICES: [&str; 1] = ["measurement"];
+
+/// What the command line says about the configuration.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overrides {
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) grpc: Option<SocketAddr>,
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) bundles: Vec<PathBuf>,
+    pub(crate) log: Option<String>,
+}
+
+impl Config {
+    /// Reads every layer; fails with all faults in one message.
+    pub(crate) fn load(overrides: &Overrides) -> anyhow::Result<Self> {
+        let mut layers = Figment::new();
+        if let Some(file) = &overrides.file {
+            std::fs::metadata(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+            layers = layers.merge(Toml::file_exact(file));
+        }
+        Self::from_layers(layers.merge(Env::prefixed("MANPASIK__").split("__")), overrides)
+    }
+
+    fn from_layers(given: Figment, overrides: &Overrides) -> anyhow::Result<Self> {
+        let defaults = Figment::from(Serialized::defaults(Self::default()));
+        let known: Dict = defaults.extract().context("the defaults are not readable")?;
+        let mut faults = Vec::new();
+        let given_values: Dict = given.extract().context("the configuration is not readable")?;
+        unknown_keys("", &given_values, &known, &mut faults);
+        let merged = defaults.merge(given);
+        let config: Option<Self> =
+            section_faults(&merged, &mut faults).then(|| merged.extract()).transpose()?;
+        let config = config.map(|config| config.with(overrides));
+        if let Some(config) = &config {
+            config.check(&mut faults);
+        }
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            _ => bail!("the configuration has {} fault(s):\n  {}", faults.len(), faults.join("\n  ")),
+        }
+    }
+
+    fn with(mut self, overrides: &Overrides) -> Self {
+        let Overrides { file: _, data_dir, grpc, http, bundles, log } = overrides.clone();
+        self.data_dir = data_dir.unwrap_or(self.data_dir);
+        self.server.grpc = grpc.unwrap_or(self.server.grpc);
+        self.server.http = http.unwrap_or(self.server.http);
+        self.log.filter = log.unwrap_or(self.log.filter);
+        if !bundles.is_empty() {
+            self.models.bundles = bundles;
+        }
+        self
+    }
+
+    fn check(&self, faults: &mut Vec<String>) {
+        if self.models.onnx_threads == 0 {
+            faults.push("models.onnx_threads: must be at least 1".into());
+        }
+        if self.server.shutdown_grace_ms == 0 {
+            faults.push("server.shutdown_grace_ms: must be at least 1".into());
+        }
+        for (key, address) in [("grpc", self.server.grpc), ("http", self.server.http)] {
+            if !address.ip().is_loopback() {
+                faults.push(format!(
+                    "server.{key}: {address} is not a loopback address; without tokens the server only \
+                     listens on loopback"
+                ));
+            }
+        }
+        for name in &self.services.enabled {
+            if name != "*" && !SERVICES.contains(&name.as_str()) {
+                faults.push(format!(
+                    "services.enabled: no service `{name}`; there are {}",
+                    SERVICES.join(", ")
+                ));
+            }
+        }
+    }
+
+    /// Folders to look for bundles in.
+    pub(crate) fn bundle_dirs(&self) -> Vec<PathBuf> {
+        if self.models.bundles.is_empty() {
+            paths::default_bundle_dirs(&self.data_dir)
+        } else {
+            self.models.bundles.clone()
+        }
+    }
+
+    /// The ONNX Runtime library that was configured, if any.
+    pub(crate) fn onnxruntime(&self) -> Option<&Path> {
+        Some(self.models.onnxruntime.as_path()).filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// Whether `service` is mounted in this process.
+    pub(crate) fn mounts(&self, service: &str) -> bool {
+        self.services.enabled.iter().any(|name| name == "*" || name == service)
+    }
+
+    /// The configuration as TOML, the way a file would hold it.
+    pub(crate) fn dump(&self) -> anyhow::Result<String> {
+        toml::to_string_pretty(self).context("cannot write the configuration as TOML")
+    }
+}
+
+fn unknown_keys(prefix: &str, given: &Dict, known: &Dict, faults: &mut Vec<String>) {
+    for (key, value) in given {
+        match (value, known.get(key)) {
+            (_, None) => {
+                let names: Vec<&str> = known.keys().map(String::as_str).collect();
+                faults.push(format!("{prefix}{key}: unknown key; known here: {}", names.join(", ")));
+            }
+            (Value::Dict(_, given), Some(Value::Dict(_, known))) => {
+                unknown_keys(&format!("{prefix}{key}."), given, known, faults);
+            }
+            (_, Some(_)) => {}
+        }
+    }
+}
+
+/// Adds a fault for each section whose values have the wrong type; true when there is none.
+fn section_faults(merged: &Figment, faults: &mut Vec<String>) -> bool {
+    let before = faults.len();
+    let checks = [
+        merged.extract_inner::<PathBuf>("data_dir").err(),
+        merged.extract_inner::<Server>("server").err(),
+        merged.extract_inner::<Models>("models").err(),
+        merged.extract_inner::<Services>("services").err(),
+        merged.extract_inner::<Log>("log").err(),
+    ];
+    for error in checks.into_iter().flatten() {
+        let message = error.to_string();
+        if !message.contains("unknown field") {
+            faults.push(message);
+        }
+    }
+    before == 0 && faults.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> anyhow::Result<Config> {
+        Config::from_layers(Figment::new().merge(Toml::string(text)), &Overrides::default())
+    }
+
+    #[test]
+    fn defaults_are_valid_and_survive_a_round_trip() {
+        let config = load("").expect("defaults are valid");
+        assert_eq!(config, Config::default());
+        assert_eq!(load(&config.dump().expect("dumps")).expect("reads its own dump"), config);
+    }
+
+    #[test]
+    fn all_faults_are_reported_at_once() {
+        let text = "colour = 1\n[server]\ngrpc = \"nowhere\"\nport = 3\n[models]\nonnx_threads = \"many\"\n";
+        let message = load(text).expect_err("four faults").to_string();
+        for part in ["colour: unknown key", "server.port: unknown key", "grpc", "onnx_threads"] {
+            assert!(message.contains(part), "`{part}` is missing in:\n{message}");
+        }
+    }
+
+    #[test]
+    fn addresses_beyond_loopback_and_unknown_services_are_refused() {
+        let text = "[server]\nhttp = \"0.0.0.0:80\"\n[services]\nenabled = [\"billing\"]\n";
+        let message = load(text).expect_err("two faults").to_string();
+        assert!(message.contains("not a loopback address") && message.contains("no service `billing`"));
+    }
+
+    #[test]
+    fn the_command_line_wins() {
+        let overrides = Overrides { grpc: "127.0.0.1:9".parse().ok(), ..Default::default() };
+        let layers = Figment::new().merge(Toml::string("[server]\ngrpc = \"127.0.0.1:8\""));
+        let config = Config::from_layers(layers, &overrides).expect("valid");
+        assert_eq!(config.server.grpc.port(), 9);
+    }
+}

@@ -1,0 +1,40 @@
+//! REST for every typed service: canonical protocol-buffer JSON in and out, one line a route.
+//!
+//! The gateway is a client of the services like any other: a body becomes the request message,
+//! the answer or the status becomes JSON. So gRPC and REST cannot drift apart, and neither
+//! inference nor the services know of JSON.
+
+mod answer;
+mod image;
+mod openapi;
+mod routes;
+
+use axum::{Router, extract::DefaultBodyLimit};
+use proto::manpasik::v1::{
+    ai_inference_service_client::AiInferenceServiceClient,
+    measurement_service_client::MeasurementServiceClient,
+};
+use services::kernel::GrpcService;
+
+/// Largest body: a photo of 10 MB and its JSON around it as base64.
+const BODY_BYTES_MAX: usize = 16 << 20;
+
+/// Clients of the services behind the gateway.
+#[derive(Clone)]
+pub(crate) struct Clients {
+    pub(crate) ai: AiInferenceServiceClient<GrpcService>,
+    /// Absent when the service is not mounted in this process.
+    pub(crate) measurement: Option<MeasurementServiceClient<GrpcService>>,
+}
+
+/// Every route, and their description at `/openapi.json`.
+pub(crate) fn router(clients: Clients) -> Router {
+    let described = openapi::document(&routes::all());
+    let mut router = routes::ai(clients.ai);
+    if let Some(measurement) = clients.measurement {
+        router = router.merge(routes::measurement(measurement));
+    }
+    router
+        .route("/openapi.json", axum::routing::get(move || std::future::ready(axum::Json(described.clone()))))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+}

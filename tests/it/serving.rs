@@ -1,0 +1,139 @@
+//! The server as its clients meet it: both protocols, damaged bundles, a missing library, the end.
+
+use proto::inference::{
+    ModelInferRequest, RepositoryIndexRequest, ServerReadyRequest, model_infer_request::InferInputTensor,
+};
+use tonic::Code;
+
+use crate::support::{Server, copied_bundles, http, sensor_sweep, shipped_bundles, version_dir};
+
+const MODEL: &str = "sensor-fingerprint";
+
+fn infer_request(values: &[f32]) -> ModelInferRequest {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let input = InferInputTensor {
+        name: "channels".into(),
+        datatype: "FP32".into(),
+        shape: vec![1, values.len() as i64],
+        ..Default::default()
+    };
+    ModelInferRequest {
+        model_name: MODEL.into(),
+        id: "42".into(),
+        inputs: vec![input],
+        raw_input_contents: vec![bytes.into()],
+        ..Default::default()
+    }
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().expect("four bytes"))).collect()
+}
+
+#[tokio::test]
+async fn both_protocols_give_the_same_numbers() {
+    let server = Server::start();
+    let sweep = sensor_sweep();
+    let over_grpc =
+        server.oip().await.model_infer(infer_request(&sweep)).await.expect("answers").into_inner();
+    let body = serde_json::json!({
+        "id": "42",
+        "inputs": [{"name": "channels", "shape": [1, 88], "datatype": "FP32", "data": sweep}],
+    });
+    let over_rest = http::post(server.http, &format!("/v2/models/{MODEL}/infer"), &body.to_string());
+    assert_eq!(over_rest.status, 200);
+    let answer = over_rest.json();
+    let rest: Vec<f32> = serde_json::from_value(answer["outputs"][0]["data"].clone()).expect("numbers");
+    assert_eq!(floats(&over_grpc.raw_output_contents[0]), rest);
+    assert_eq!(over_grpc.id, "42");
+    assert_eq!(answer["model_version"], over_grpc.model_version.as_str());
+    let sum: f32 = rest.iter().sum();
+    assert!((sum - 1.0).abs() < 1e-4, "30 probabilities add up to {sum}");
+}
+
+#[tokio::test]
+async fn damaged_bundles_are_refused_by_name_and_the_rest_serves() {
+    let bundles = copied_bundles();
+    let weights = version_dir(bundles.path(), "thyroid").join("weights.safetensors");
+    let mut bytes = std::fs::read(&weights).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&weights, bytes).expect("writable");
+    std::fs::remove_file(version_dir(bundles.path(), "diabetes").join("golden.safetensors"))
+        .expect("removed");
+    let server = Server::with(bundles.path(), &[]);
+    let mut client = server.oip().await;
+    let index =
+        client.repository_index(RepositoryIndexRequest::default()).await.expect("answers").into_inner();
+    for (name, file) in [("thyroid", "weights.safetensors"), ("diabetes", "golden.safetensors")] {
+        let entry = index.models.iter().find(|model| model.name == name).expect("listed");
+        assert_eq!(entry.state, "UNAVAILABLE", "{name}");
+        assert!(entry.reason.contains(file), "{name}: {}", entry.reason);
+    }
+    client.model_infer(infer_request(&sensor_sweep())).await.expect("the others still serve");
+}
+
+#[tokio::test]
+async fn without_onnx_runtime_the_candle_models_serve_and_readiness_tells() {
+    let nowhere = [("MANPASIK_ONNXRUNTIME", "/nonexistent/libonnxruntime.so")];
+    let server = Server::with(&shipped_bundles(), &nowhere);
+    let ready = http::get(server.http, "/readyz");
+    assert_eq!(ready.status, 200, "{}", String::from_utf8_lossy(&ready.body));
+    let text = String::from_utf8_lossy(&ready.body).into_owned();
+    assert!(text.contains("make setup"), "the fix is named: {text}");
+    let mut client = server.oip().await;
+    assert!(client.server_ready(ServerReadyRequest {}).await.expect("answers").into_inner().ready);
+    client.model_infer(infer_request(&sensor_sweep())).await.expect("candle models serve");
+}
+
+#[tokio::test]
+async fn wrong_tensors_are_the_callers_fault_and_name_the_field() {
+    let server = Server::start();
+    let mut client = server.oip().await;
+    let mut short = infer_request(&sensor_sweep());
+    short.raw_input_contents[0].truncate(300);
+    let mut wide = infer_request(&[1.0; 89]);
+    wide.inputs[0].shape = vec![1, 89];
+    let mut typed = infer_request(&sensor_sweep());
+    typed.inputs[0].datatype = "INT32".into();
+    let mut sweep = sensor_sweep();
+    sweep[3] = f32::NAN;
+    for (case, request) in
+        [("short", short), ("wide", wide), ("typed", typed), ("nan", infer_request(&sweep))]
+    {
+        let status = client.model_infer(request).await.expect_err(case);
+        assert_eq!(status.code(), Code::InvalidArgument, "{case}: {status}");
+        assert!(status.message().contains("channels"), "{case}: {status}");
+    }
+    let mut unknown = infer_request(&sensor_sweep());
+    unknown.model_name = "nope".into();
+    let status = client.model_infer(unknown).await.expect_err("unknown model");
+    assert_eq!(status.code(), Code::NotFound);
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused() {
+    let server = Server::start();
+    let body = vec![b' '; 65 << 20];
+    let path = format!("/v2/models/{MODEL}/infer");
+    let answer = http::exchange(server.http, "POST", &path, "application/json", &body);
+    assert!(matches!(answer.status, 400 | 413), "{}", answer.status);
+    assert!(answer.json()["error"].is_string());
+}
+
+#[test]
+fn metrics_and_descriptions_are_public_on_loopback() {
+    let server = Server::start();
+    assert_eq!(http::get(server.http, "/healthz").status, 200);
+    let metrics = http::get(server.http, "/metrics");
+    assert_eq!(metrics.status, 200);
+    let api = http::get(server.http, "/openapi.json").json();
+    assert!(api["paths"]["/v1/ai/analyze-measurement"].is_object());
+}
+
+#[test]
+fn a_signal_ends_the_server_in_order() {
+    let mut server = Server::start();
+    assert_eq!(server.terminate(), Some(0));
+    assert!(server.data_dir().exists());
+}

@@ -1,0 +1,159 @@
+//! The real program as a child process, and the two ways to talk to it.
+
+pub(crate) mod http;
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use proto::{
+    inference::grpc_inference_service_client::GrpcInferenceServiceClient,
+    manpasik::v1::{
+        ai_inference_service_client::AiInferenceServiceClient,
+        measurement_service_client::MeasurementServiceClient,
+    },
+};
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+/// Longest wait for the program to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server on free loopback ports with a data folder of its own.
+pub(crate) struct Server {
+    child: Child,
+    data: TempDir,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+}
+
+impl Server {
+    /// The shipped bundles, and whatever ONNX Runtime this machine has.
+    pub(crate) fn start() -> Self {
+        Self::with(&shipped_bundles(), &[])
+    }
+
+    /// Bundles from `bundles`, with extra environment variables.
+    pub(crate) fn with(bundles: &Path, environment: &[(&str, &str)]) -> Self {
+        let data = TempDir::new().expect("a temporary folder");
+        let mut child = program(data.path())
+            .args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--bundles"])
+            .arg(bundles)
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let output = child.stdout.take().expect("piped");
+        let line = BufReader::new(output)
+            .lines()
+            .map_while(Result::ok)
+            .find(|line| line.starts_with("listening "))
+            .expect("the program says where it listens");
+        let address = |key: &str| {
+            let part = line.split(' ').find_map(|part| part.strip_prefix(key));
+            part.and_then(|text| text.parse().ok()).expect("an address")
+        };
+        Self { child, data, grpc: address("grpc="), http: address("http=") }
+    }
+
+    /// Open Inference Protocol.
+    pub(crate) async fn oip(&self) -> GrpcInferenceServiceClient<Channel> {
+        GrpcInferenceServiceClient::new(self.channel().await)
+    }
+
+    /// Typed inference; requests of any size are sent.
+    pub(crate) async fn ai(&self) -> AiInferenceServiceClient<Channel> {
+        AiInferenceServiceClient::new(self.channel().await).max_encoding_message_size(usize::MAX)
+    }
+
+    /// Measurement sessions.
+    pub(crate) async fn measurement(&self) -> MeasurementServiceClient<Channel> {
+        MeasurementServiceClient::new(self.channel().await)
+    }
+
+    async fn channel(&self) -> Channel {
+        let endpoint = Channel::from_shared(format!("http://{}", self.grpc)).expect("an address is a URI");
+        endpoint.timeout(PATIENCE).connect().await.expect("the server listens")
+    }
+
+    /// Folder of databases.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Asks the program to end and returns its exit code.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
+        assert!(sent.success(), "the signal was not delivered");
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
+                return status.code();
+            }
+            std::thread::yield_now();
+        }
+        panic!("the program did not end within {PATIENCE:?}");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program under test with `data` as its data folder and nothing from the caller's settings.
+pub(crate) fn program(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_manpasik"));
+    command.arg("--data-dir").arg(data).stdin(Stdio::null());
+    command
+}
+
+/// The bundles of this repository.
+pub(crate) fn shipped_bundles() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles")
+}
+
+/// A copy of the shipped bundles that a test may damage.
+pub(crate) fn copied_bundles() -> TempDir {
+    let copy = TempDir::new().expect("a temporary folder");
+    copy_folder(&shipped_bundles(), copy.path());
+    copy
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("known").is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+/// The folder of the only version of `name` below `bundles`.
+pub(crate) fn version_dir(bundles: &Path, name: &str) -> PathBuf {
+    let mut versions = std::fs::read_dir(bundles.join(name)).expect("the bundle exists");
+    versions.next().expect("it has a version").expect("readable").path()
+}
+
+/// A corrected synthetic sweep of a glucose cartridge, ohm.
+pub(crate) fn sensor_sweep() -> Vec<f32> {
+    use clinical::{
+        cartridge::Cartridge,
+        simulator::{Simulator, SimulatorConfig},
+    };
+    let cartridge = Cartridge::parse("01:01").expect("glucose");
+    let mut simulator = Simulator::new(SimulatorConfig::default(), 7).expect("valid");
+    let truth = [(clinical::Biomarker::Glucose, 95.0)];
+    simulator.sweep(cartridge, &truth, None).expect("simulates").corrected
+}
