@@ -57,7 +57,7 @@ impl Shown {
             self.anomaly(anomaly);
         }
         for forecast in &answer.trends {
-            self = self.forecast(forecast);
+            self = self.forecast(forecast, None);
         }
         if let Some(score) = &answer.health_score {
             self = self.score(score);
@@ -107,19 +107,22 @@ impl Shown {
         );
     }
 
-    /// A forecast: the first, middle and last horizon.
-    pub(crate) fn forecast(mut self, answer: &PredictTrendResponse) -> Self {
+    /// A forecast: the first, middle and last horizon, told from `now` when that is known (Unix ms).
+    pub(crate) fn forecast(mut self, answer: &PredictTrendResponse, now: Option<i64>) -> Self {
         let last = answer.forecast.len().saturating_sub(1);
         let mut shown = vec![0, last / 2, last];
         shown.dedup();
-        let origin = answer.forecast.first().map_or(0, |point| point.time_unix_ms);
+        let (origin, after) = match (now, answer.forecast.first()) {
+            (Some(now), _) => (now, "ahead"),
+            (None, first) => (first.map_or(0, |point| point.time_unix_ms), "after the first forecast"),
+        };
         for index in shown {
             let Some(point) = answer.forecast.get(index) else { continue };
             let unit = point.quantity.as_ref().map_or("", |quantity| quantity.unit.as_str());
             let name = point.quantity.as_ref().map_or("value", |quantity| quantity.name.as_str());
             let minutes = (point.time_unix_ms - origin) / 60_000;
             self.row(
-                &format!("{name}, {minutes} min after the first forecast"),
+                &format!("{name}, {minutes} min {after}"),
                 quantity(point.quantity.as_ref()),
                 interval(point.interval.as_ref(), unit),
                 if index == last { why(answer.explanation.as_ref()) } else { String::new() },
@@ -237,7 +240,7 @@ fn safety(verdict: Option<&SafetyVerdict>) -> String {
         let risk = verdict.risk();
         let verdict = name(verdict.verdict().as_str_name(), "VERDICT_");
         if verdict == name(Verdict::Unspecified.as_str_name(), "VERDICT_") || risk == RiskLevel::Unspecified {
-            return verdict;
+            return if verdict == "unspecified" { String::new() } else { verdict };
         }
         format!("{verdict}, risk {}", name(risk.as_str_name(), "RISK_LEVEL_"))
     })

@@ -46,12 +46,17 @@ pub struct HorizonCase {
     pub truth: f64,
 }
 
+/// Least half-width of a model's interval, as a share of the half-width that the last value alone needs. Ours: a
+/// network that is sure of itself on a history unlike any it was trained on must not sound certain.
+const HALF_WIDTH_SHARE_MIN: f64 = 0.25;
+
 impl HorizonWidth {
-    /// The interval of the model's quantiles, never turned inside out.
+    /// The interval of the model's quantiles, never narrower than a share of what the last value alone needs.
     #[must_use]
     pub fn interval(&self, low: f64, high: f64, coverage: f64) -> Interval {
-        let middle = (low + high) / 2.0;
-        Interval { low: (low - self.widen).min(middle), high: (high + self.widen).max(middle), coverage }
+        let (middle, least) = (f64::midpoint(low, high), HALF_WIDTH_SHARE_MIN * self.persistence_half_width);
+        let (low, high) = ((low - self.widen).min(middle - least), (high + self.widen).max(middle + least));
+        Interval { low, high, coverage }
     }
 }
 

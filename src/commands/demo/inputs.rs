@@ -2,7 +2,10 @@
 //! (`assets/demo/README.md` names source and licence), and one simulated session.
 
 use anyhow::Context;
-use proto::manpasik::v1::{AnalyzeMeasurementRequest, EstimateFoodCaloriesRequest, PredictTrendRequest};
+use proto::manpasik::v1::{
+    AnalyzeMeasurementRequest, EstimateFoodCaloriesRequest, PredictTrendRequest,
+    predict_trend_request::Source,
+};
 use serde::de::DeserializeOwned;
 
 /// A photo of an espresso.
@@ -18,9 +21,15 @@ pub(super) fn adult() -> anyhow::Result<AnalyzeMeasurementRequest> {
     parse("nhanes-adult", include_str!("../../../assets/demo/nhanes-adult.json"))
 }
 
-/// Six hours of continuous glucose readings.
-pub(super) fn glucose() -> anyhow::Result<PredictTrendRequest> {
-    parse("cgm-six-hours", include_str!("../../../assets/demo/cgm-six-hours.json"))
+/// Six hours of continuous glucose readings, and when the last was taken.
+pub(super) fn glucose() -> anyhow::Result<(PredictTrendRequest, i64)> {
+    let request: PredictTrendRequest =
+        parse("cgm-six-hours", include_str!("../../../assets/demo/cgm-six-hours.json"))?;
+    let last = match &request.source {
+        Some(Source::Series(series)) => series.points.last().map(|point| point.time_unix_ms),
+        Some(Source::MeasurementId(_)) | None => None,
+    };
+    Ok((request, last.context("the glucose series has no point")?))
 }
 
 /// The photo, portion unknown.
@@ -40,7 +49,7 @@ mod tests {
     fn every_input_is_a_request() {
         assert!(thyroid().expect("thyroid").source.is_some());
         assert!(adult().expect("adult").source.is_some());
-        assert!(glucose().expect("glucose").source.is_some());
+        assert!(glucose().expect("glucose").1 > 0);
         assert!(espresso().image.starts_with(&[0xff, 0xd8]));
     }
 }

@@ -88,8 +88,10 @@ async fn ask_everything(grpc: SocketAddr, start: Instant, out: Output) -> anyhow
     let answer = ai.analyze_measurement(inputs::adult()?).await.context("adult panel")?.into_inner();
     out.answer("Examination of a woman of 54 (real, NHANES)", &answer, &Shown::default().analysis(&answer))?;
 
-    let answer = ai.predict_trend(inputs::glucose()?).await.context("glucose series")?.into_inner();
-    out.answer("Six hours of continuous glucose (real)", &answer, &Shown::default().forecast(&answer))?;
+    let (request, last) = inputs::glucose()?;
+    let answer = ai.predict_trend(request).await.context("glucose series")?.into_inner();
+    let shown = Shown::default().forecast(&answer, Some(last));
+    out.answer("Six hours of continuous glucose (real)", &answer, &shown)?;
 
     let outcome = session::run(&mut measurement).await?;
     out.answer(&session_title(&outcome), &outcome.end, &Shown::default().session(&outcome.end))?;

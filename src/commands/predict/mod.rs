@@ -129,13 +129,14 @@ impl Asker {
 
     async fn forecast(&mut self, input: &Path) -> anyhow::Result<Answer> {
         let series: Series = rows::series(input)?;
+        let last = series.points.last().map(|point| point.time_unix_ms);
         let source = Some(predict_trend_request::Source::Series(series));
         let request = PredictTrendRequest { source, ..Default::default() };
         let answer = self.client.predict_trend(request).await?.into_inner();
         Ok(Answer {
             title: input.display().to_string(),
             json: serde_json::to_value(&answer)?,
-            shown: Shown::default().forecast(&answer),
+            shown: Shown::default().forecast(&answer, last),
         })
     }
 

@@ -9,7 +9,6 @@ use std::{
 /// An answer.
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -54,7 +53,7 @@ fn parse(bytes: &[u8]) -> Answer {
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
     let body = &bytes[end + 4..];
     let chunked = head.contains("transfer-encoding: chunked");
-    Answer { status, body: if chunked { dechunk(body) } else { body.to_vec() }, head }
+    Answer { status, body: if chunked { dechunk(body) } else { body.to_vec() } }
 }
 
 fn dechunk(mut rest: &[u8]) -> Vec<u8> {
