@@ -5,7 +5,9 @@ use proto::inference::{
 };
 use tonic::Code;
 
-use crate::support::{Server, copied_bundles, http, sensor_sweep, shipped_bundles, version_dir};
+use crate::support::{
+    Server, copied_bundles, food_is_installed, http, sensor_sweep, shipped_bundles, skipped, version_dir,
+};
 
 const MODEL: &str = "sensor-fingerprint";
 
@@ -75,6 +77,9 @@ async fn damaged_bundles_are_refused_by_name_and_the_rest_serves() {
 
 #[tokio::test]
 async fn without_onnx_runtime_the_candle_models_serve_and_readiness_tells() {
+    if !food_is_installed() {
+        return skipped("the food model is not installed: run `make setup` and `manpasik models fetch food`");
+    }
     let nowhere = [("MANPASIK_ONNXRUNTIME", "/nonexistent/libonnxruntime.so")];
     let server = Server::with(&shipped_bundles(), &nowhere);
     let ready = http::get(server.http, "/readyz");

@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_small_body_that_grows_large_is_refused() {
         let bomb = gzip(&vec![0; 1 << 20]);
-        assert!(bomb.len() < 1 << 13);
+        assert!(bomb.len() < 1 << 16, "the body itself is within the limit");
         assert_eq!(decompress(Encoding::Gzip, &bomb, 1 << 16), Err(too_large(1 << 16)));
     }
 

@@ -43,6 +43,8 @@ impl Server {
         let mut child = program(data.path())
             .args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--bundles"])
             .arg(bundles)
+            .arg("--bundles")
+            .arg(installed_bundles())
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
@@ -118,6 +120,26 @@ pub(crate) fn program(data: &Path) -> Command {
 /// The bundles of this repository.
 pub(crate) fn shipped_bundles() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles")
+}
+
+/// Where set-up puts models that are too large to ship; it may not exist.
+fn installed_bundles() -> PathBuf {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let data = folder("MANPASIK_DATA_DIR")
+        .or_else(|| folder("XDG_DATA_HOME").map(|base| base.join("manpasik")))
+        .or_else(|| folder("HOME").map(|home| home.join(".local/share/manpasik")));
+    data.unwrap_or_default().join("bundles")
+}
+
+/// Whether the image model is there; `make test` sees to it.
+pub(crate) fn food_is_installed() -> bool {
+    installed_bundles().join("food").is_dir()
+}
+
+/// Says that a test saw nothing of what it is about.
+#[allow(clippy::print_stderr)]
+pub(crate) fn skipped(reason: &str) {
+    eprintln!("skipped: {reason}");
 }
 
 /// A copy of the shipped bundles that a test may damage.
