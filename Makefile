@@ -24,7 +24,8 @@ test: ## Everything that must hold before a change lands: check, all tests, real
 check: ## The quick half of `test`: format, lints, dependency policy
 	@scripts/check
 
-build: setup ## Build the binary with the one profile: target/release/manpasik
+build: ## Build the binary with the one profile: target/release/manpasik
+	@scripts/setup || [[ $$? == 3 ]]
 	@scripts/build
 
 setup: ## Install what is missing (tools, ONNX Runtime) and say what and why
@@ -33,7 +34,7 @@ setup: ## Install what is missing (tools, ONNX Runtime) and say what and why
 bench: build ## Measure the server against a bare echo on this machine (docs/benchmarks.md)
 	@target/release/manpasik bench serve
 
-fuzz: setup ## Throw CASES (default 1,000,000) broken inputs at every decoder that faces the network
+fuzz: ## Throw CASES (default 1,000,000) broken inputs at every decoder that faces the network
 	@PROPTEST_CASES=$(CASES) cargo test --release --workspace --lib --bins --tests -- fuzz
 
 clean: ## Remove what was built here (the data folder of the user is kept)

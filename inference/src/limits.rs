@@ -37,6 +37,10 @@ pub struct Limits {
     pub connections_max: usize,
     /// Concurrent HTTP/2 streams of one connection.
     pub streams_max: u32,
+    /// Photos anywhere between arrival and answer; each holds up to 10 MB.
+    pub photos_max: usize,
+    /// Photos decoded at once; each may need 200 MB for a moment.
+    pub photo_decoders_max: usize,
 }
 
 impl Default for Limits {
@@ -57,6 +61,8 @@ impl Default for Limits {
             shutdown_grace_ms: 10_000,
             connections_max: 1024,
             streams_max: 1024,
+            photos_max: 16,
+            photo_decoders_max: 2,
         }
     }
 }

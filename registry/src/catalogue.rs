@@ -57,14 +57,16 @@ pub struct Catalogue {
 
 impl Catalogue {
     /// Looks into `folders`, in this order: of two bundles with one name and version the first
-    /// found is kept. A folder that does not exist holds no bundle.
+    /// that is sound is kept. A folder that does not exist holds no bundle.
     pub fn scan(folders: &[PathBuf]) -> Self {
         let mut found = BTreeMap::new();
         for folder in folders.iter().flat_map(|folder| version_folders(folder)).take(BUNDLES_MAX) {
             let entry = open(folder);
             let key = (entry.name.clone(), entry.version.clone());
-            if let Some(kept) = found.get(&key).map(|kept: &Entry| kept.folder.clone()) {
-                tracing::warn!(passed_over = %entry.folder.display(), kept = %kept.display(), "same name and version");
+            let kept: Option<&Entry> = found.get(&key);
+            if let Some(kept) = kept.filter(|kept| kept.bundle.is_ok() || entry.bundle.is_err()) {
+                let (passed_over, kept) = (entry.folder.display(), kept.folder.display());
+                tracing::warn!(%passed_over, %kept, "same name and version");
                 continue;
             }
             found.insert(key, entry);

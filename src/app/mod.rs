@@ -107,13 +107,15 @@ impl App {
         }
         tracing::info!("shutting down: finishing the requests under way");
         let stopping = async {
-            let drained = self.inference.drain().await;
             closing.cancel();
+            // Requests of several steps need inference until they are answered; open streams end with
+            // their service.
+            let answered = async { (grpc.await, http.await) };
+            let _ = tokio::time::timeout(self.grace / 2, answered).await;
             if let Some(measurement) = self.measurement {
                 measurement.stop().await;
             }
-            let _ = (grpc.await, http.await);
-            drained
+            self.inference.drain().await
         };
         match tokio::time::timeout(self.grace, stopping).await {
             Ok(true) => tracing::info!("stopped"),

@@ -1,6 +1,9 @@
 //! `manpasik bench`: speed of the server on this machine, as ratios measured in one run.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clinical::{
     Biomarker,
@@ -27,8 +30,10 @@ pub(crate) fn run(config: &Config, command: &BenchCommand, json: bool) -> anyhow
 }
 
 fn serve(config: &Config, options: &BenchServe, json: bool) -> anyhow::Result<()> {
+    let bare = tempfile::tempdir()?;
     let options = benches::Options {
-        server: server_arguments(config),
+        server: server_arguments(&config.data_dir, &config.bundle_dirs()),
+        bare: server_arguments(bare.path(), &shipped(config)),
         echo: vec!["bench".into(), "echo".into()],
         phase: Duration::try_from_secs_f64(options.seconds)?,
         pairs: options.pairs.max(1),
@@ -50,15 +55,21 @@ fn serve(config: &Config, options: &BenchServe, json: bool) -> anyhow::Result<()
 }
 
 /// Arguments that start a server like this one on free ports.
-fn server_arguments(config: &Config) -> Vec<String> {
-    let folder = |path: &std::path::Path| path.display().to_string();
+fn server_arguments(data_dir: &Path, bundles: &[PathBuf]) -> Vec<String> {
+    let folder = |path: &Path| path.display().to_string();
     let mut arguments: Vec<String> =
         ["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"].map(String::from).into();
-    arguments.extend(["--data-dir".into(), folder(&config.data_dir)]);
-    for bundles in config.bundle_dirs() {
-        arguments.extend(["--bundles".into(), folder(&bundles)]);
+    arguments.extend(["--data-dir".into(), folder(data_dir)]);
+    for bundles in bundles {
+        arguments.extend(["--bundles".into(), folder(bundles)]);
     }
     arguments
+}
+
+/// Bundle folders but the one of the data folder, where the fetched image model lies.
+fn shipped(config: &Config) -> Vec<PathBuf> {
+    let fetched = config.data_dir.join("bundles");
+    config.bundle_dirs().into_iter().filter(|folder| *folder != fetched).collect()
 }
 
 /// A corrected synthetic sweep of a glucose cartridge.

@@ -3,6 +3,7 @@
 use axum::{
     Json,
     body::Bytes,
+    extract::{FromRequest, Request},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -11,6 +12,19 @@ use tonic::{Code, Status};
 
 /// Metadata key with which a service tells a refused caller when to come back.
 const RETRY_AFTER_MS: &str = "retry-after-ms";
+
+/// A body within the limit; a larger or broken one is refused in the words of the gateway.
+pub(super) struct Body(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let body = Bytes::from_request(request, state).await;
+        body.map(Self)
+            .map_err(|refused| Failure(Status::invalid_argument(format!("body: {}", refused.body_text()))))
+    }
+}
 
 /// Reads a body as the JSON form of a message.
 pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {

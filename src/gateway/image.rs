@@ -14,14 +14,15 @@ use proto::manpasik::v1::{
 use services::kernel::GrpcService;
 use tonic::Status;
 
-use super::answer::{Failure, json, read};
+use super::answer::{Body, Failure, json, read};
 
-/// `POST` of a photo, raw or inside JSON; `?portion_grams=` goes with a raw one.
+/// `POST` of a photo, raw or inside JSON; `?portion_grams=` and `?explain=true` go with a
+/// raw one.
 pub(super) async fn estimate(
     State(mut client): State<AiInferenceServiceClient<GrpcService>>,
     Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Response {
     match request(&query, &headers, body) {
         Ok(request) => json(client.estimate_food_calories(request).await),
@@ -44,7 +45,8 @@ fn request(
             Failure(Status::invalid_argument(format!("portion_grams: `{text}` is not a number")))
         })?),
     };
-    Ok(EstimateFoodCaloriesRequest { image: body, portion_grams, ..Default::default() })
+    let explain = query.get("explain").is_some_and(|text| text == "true");
+    Ok(EstimateFoodCaloriesRequest { image: body, portion_grams, explain })
 }
 
 #[cfg(test)]

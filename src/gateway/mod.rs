@@ -9,15 +9,21 @@ mod image;
 mod openapi;
 mod routes;
 
+use std::time::Duration;
+
 use axum::{Router, extract::DefaultBodyLimit};
 use proto::manpasik::v1::{
     ai_inference_service_client::AiInferenceServiceClient,
     measurement_service_client::MeasurementServiceClient,
 };
 use services::kernel::GrpcService;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 /// Largest body: a photo of 10 MB and its JSON around it as base64.
 const BODY_BYTES_MAX: usize = 16 << 20;
+
+/// Longest silence while a body arrives.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Clients of the services behind the gateway.
 #[derive(Clone)]
@@ -37,4 +43,5 @@ pub(crate) fn router(clients: Clients) -> Router {
     router
         .route("/openapi.json", axum::routing::get(move || std::future::ready(axum::Json(described.clone()))))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
 }

@@ -18,7 +18,7 @@ use services::kernel::GrpcService;
 use tonic::{Status, Streaming};
 
 use super::{
-    answer::{Failure, json, read},
+    answer::{Body, Failure, json, read},
     image,
 };
 
@@ -75,7 +75,7 @@ pub(super) fn ai(client: Ai) -> Router {
     Router::new()
         .route(
             "/v1/ai/analyze-measurement",
-            post(|State(mut client): State<Ai>, body: Bytes| async move {
+            post(|State(mut client): State<Ai>, Body(body): Body| async move {
                 call(&body, async |request: AnalyzeMeasurementRequest| {
                     client.analyze_measurement(request).await
                 })
@@ -84,14 +84,14 @@ pub(super) fn ai(client: Ai) -> Router {
         )
         .route(
             "/v1/ai/health-score",
-            post(|State(mut client): State<Ai>, body: Bytes| async move {
+            post(|State(mut client): State<Ai>, Body(body): Body| async move {
                 call(&body, async |request: GetHealthScoreRequest| client.get_health_score(request).await)
                     .await
             }),
         )
         .route(
             "/v1/ai/trend",
-            post(|State(mut client): State<Ai>, body: Bytes| async move {
+            post(|State(mut client): State<Ai>, Body(body): Body| async move {
                 call(&body, async |request: PredictTrendRequest| client.predict_trend(request).await).await
             }),
         )
@@ -109,7 +109,7 @@ pub(super) fn ai(client: Ai) -> Router {
         )
         .route(
             "/v1/ai/stream-analysis",
-            post(|State(mut client): State<Ai>, body: Bytes| async move {
+            post(|State(mut client): State<Ai>, Body(body): Body| async move {
                 match read_lines::<StreamAnalysisRequest>(&body) {
                     Ok(requests) => lines(client.stream_analysis(tokio_stream::iter(requests)).await),
                     Err(failure) => failure.into_response(),
@@ -125,13 +125,13 @@ pub(super) fn measurement(client: Measurement) -> Router {
     Router::new()
         .route(
             "/v1/measurement/sessions",
-            post(|State(mut client): State<Measurement>, body: Bytes| async move {
+            post(|State(mut client): State<Measurement>, Body(body): Body| async move {
                 call(&body, async |request: StartSessionRequest| client.start_session(request).await).await
             }),
         )
         .route(
             "/v1/measurement/packets",
-            post(|State(mut client): State<Measurement>, body: Bytes| async move {
+            post(|State(mut client): State<Measurement>, Body(body): Body| async move {
                 match read_lines::<StreamMeasurementRequest>(&body) {
                     Ok(requests) => lines(client.stream_measurement(tokio_stream::iter(requests)).await),
                     Err(failure) => failure.into_response(),

@@ -11,9 +11,9 @@ use super::{ErrorCode, InferError};
 impl From<ErrorCode> for StatusCode {
     fn from(code: ErrorCode) -> Self {
         match code {
-            ErrorCode::InvalidArgument => Self::BAD_REQUEST,
+            // Too large is one kind of wrong; clients of the protocol know 400.
+            ErrorCode::InvalidArgument | ErrorCode::PayloadTooLarge => Self::BAD_REQUEST,
             ErrorCode::NotFound => Self::NOT_FOUND,
-            ErrorCode::PayloadTooLarge => Self::PAYLOAD_TOO_LARGE,
             ErrorCode::ResourceExhausted => Self::TOO_MANY_REQUESTS,
             ErrorCode::Unavailable => Self::SERVICE_UNAVAILABLE,
             ErrorCode::DeadlineExceeded => Self::GATEWAY_TIMEOUT,

@@ -184,6 +184,8 @@ impl Pool {
             }
             if state.missing > 0 && state.retry_at.is_none_or(|at| at <= now) {
                 state.missing -= 1;
+                // Whoever waits must not wake for a retry that is under way.
+                state.retry_at = None;
                 return Some(Job::Load);
             }
             let ready = !state.queue.is_empty() && !state.idle.is_empty();

@@ -297,10 +297,10 @@ async fn bodies_may_be_compressed_both_ways() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_413() {
+async fn a_body_that_is_too_large_is_refused() {
     let rest = Rest::start(Limits { request_bytes_max: 1000, ..Limits::default() });
     let answer = rest.infer(&[], vec![b' '; 1001]).await;
-    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(answer.error(), "request body has more than 1000 bytes; send it in parts");
 }
 

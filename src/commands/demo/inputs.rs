@@ -32,9 +32,9 @@ pub(super) fn glucose() -> anyhow::Result<(PredictTrendRequest, i64)> {
     Ok((request, last.context("the glucose series has no point")?))
 }
 
-/// The photo, portion unknown.
+/// The photo, portion unknown, with the question which parts of it mattered.
 pub(super) fn espresso() -> EstimateFoodCaloriesRequest {
-    EstimateFoodCaloriesRequest { image: ESPRESSO.into(), ..Default::default() }
+    EstimateFoodCaloriesRequest { image: ESPRESSO.into(), explain: true, ..Default::default() }
 }
 
 fn parse<T: DeserializeOwned>(name: &str, text: &str) -> anyhow::Result<T> {

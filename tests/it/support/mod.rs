@@ -20,6 +20,8 @@ use proto::{
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
+/// Names the library that runs the image model.
+const LIBRARY: &str = "MANPASIK_ONNXRUNTIME";
 /// Longest wait for the program to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -114,6 +116,9 @@ impl Drop for Server {
 pub(crate) fn program(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_manpasik"));
     command.arg("--data-dir").arg(data).stdin(Stdio::null());
+    if let (None, Some(library)) = (std::env::var_os(LIBRARY), installed_library()) {
+        command.env(LIBRARY, library);
+    }
     command
 }
 
@@ -124,11 +129,22 @@ pub(crate) fn shipped_bundles() -> PathBuf {
 
 /// Where set-up puts models that are too large to ship; it may not exist.
 fn installed_bundles() -> PathBuf {
+    installed().join("bundles")
+}
+
+/// The library that set-up put there.
+fn installed_library() -> Option<PathBuf> {
+    let files = std::fs::read_dir(installed().join("lib")).ok()?.flatten();
+    files.map(|file| file.path()).find(|path| path.to_string_lossy().contains("libonnxruntime"))
+}
+
+/// The data folder of whoever runs the tests.
+fn installed() -> PathBuf {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let data = folder("MANPASIK_DATA_DIR")
         .or_else(|| folder("XDG_DATA_HOME").map(|base| base.join("manpasik")))
         .or_else(|| folder("HOME").map(|home| home.join(".local/share/manpasik")));
-    data.unwrap_or_default().join("bundles")
+    data.unwrap_or_default()
 }
 
 /// Whether the image model is there; `make test` sees to it.

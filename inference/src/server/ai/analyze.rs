@@ -1,6 +1,6 @@
 //! AnalyzeMeasurement: every applicable model on one panel or sweep, at once.
 
-use clinical::{Panel, Person};
+use clinical::{Biomarker, Panel, Person};
 use futures::future::join_all;
 use models::{
     bundle::Family,
@@ -35,11 +35,16 @@ impl Inner {
     ) -> Result<wire::AnalyzeMeasurementResponse, Status> {
         let wire::AnalyzeMeasurementRequest { source, subject, history, analyses } = request;
         let kinds = read::analyses(&analyses)?;
+        let everything = analyses.is_empty();
         read::few("history", history.len())?;
         let series = |(index, series)| read::series(&format!("history[{index}]"), series);
         let history = history.into_iter().enumerate().map(series).collect::<Result<Vec<_>, _>>()?;
         let subject = self.subject(source, read::person("subject", subject)?).await?;
         let (mut answer, mut refusals) = self.measured(&subject).await;
+        if let Some(passing) = refusals.iter().find(|status| passing(status)) {
+            // Half an answer now would be taken for the whole: without the value, ask again.
+            return Err(passing.clone());
+        }
         let panel = match subject.panel {
             Some(panel) => Some(panel),
             None => panel_of(&answer, subject.person),
@@ -58,7 +63,7 @@ impl Inner {
         answer.health_score = keep.each("health_score", score).into_iter().next();
         answer.measurement_id = subject.measurement_id;
         answer.disclaimer = DISCLAIMER.into();
-        finish(answer, refusals)
+        finish(answer, refusals, everything)
     }
 
     /// Reads the source; a measurement's own subject goes before the request's.
@@ -74,7 +79,10 @@ impl Inner {
             }
             Some(Source::MeasurementId(id)) => {
                 let stored = self.measurement(&id).await?;
-                let person = read::person("measurement.subject", stored.subject)?;
+                let stored_person = read::person("measurement.subject", stored.subject)?;
+                let age_years = stored_person.age_years().or(person.age_years());
+                let person = Person::new(age_years, stored_person.sex().or(person.sex()))
+                    .map_err(|error| read::invalid("subject.age_years", error.to_string()))?;
                 let channels = stored.channels.ok_or_else(|| {
                     Status::failed_precondition("measurement_id: the measurement has no channels yet")
                 })?;
@@ -173,7 +181,11 @@ impl Inner {
             (None, Some(panel)) => judge::with_anomaly(judge::of_panel(panel), answer.anomalous),
             (Some(_), _) | (None, None) => judge::of_sweep(answer.anomalous),
         };
-        Ok((anomaly(asked, answer, safety), write::synthetic(&asked.reference).into_iter().collect()))
+        let mut warnings: Vec<_> = write::synthetic(&asked.reference).into_iter().collect();
+        if let (Some(panel), None) = (panel, sweep) {
+            warnings.extend(write::missing(asked.served.name(), &absent(asked, panel)));
+        }
+        Ok((anomaly(asked, answer, safety), warnings))
     }
 
     async fn trends(
@@ -203,7 +215,7 @@ impl Inner {
 /// The predicted values as a panel, for the models that take panels.
 fn panel_of(answer: &wire::AnalyzeMeasurementResponse, person: Person) -> Option<Panel> {
     let add = |builder: clinical::panel::PanelBuilder, quantity: &wire::Quantity| {
-        let biomarker = clinical::Biomarker::from_code(&quantity.name)?;
+        let biomarker = Biomarker::from_code(&quantity.name)?;
         builder.value(biomarker, quantity.value, biomarker.unit()).ok()
     };
     let mut quantities = answer.biomarkers.iter().filter_map(|result| result.quantity.as_ref());
@@ -248,6 +260,16 @@ fn anomaly(asked: &Asked, answer: anomaly::Answer, safety: wire::SafetyVerdict) 
     }
 }
 
+/// Biomarkers that the model was measured with and the panel does not hold.
+fn absent(asked: &Asked, panel: &Panel) -> Vec<String> {
+    let bundle = asked.served.bundle();
+    let features = bundle.iter().flat_map(|bundle| &bundle.config().features);
+    let missing = features.filter(|feature| {
+        Biomarker::from_code(&feature.name).is_some_and(|biomarker| panel.value(biomarker).is_none())
+    });
+    missing.map(|feature| feature.name.clone()).collect()
+}
+
 /// A model whose bundle was swapped for one of another family between two looks.
 pub(super) fn mismatched(asked: &Asked) -> Status {
     Status::unavailable(format!("model `{}` is being replaced; ask again", asked.served.name()))
@@ -280,14 +302,37 @@ impl Keep<'_> {
     }
 }
 
+/// Whether the same question may be answered in a moment.
+fn passing(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable | Code::Internal | Code::ResourceExhausted | Code::DeadlineExceeded => true,
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::DataLoss
+        | Code::Unauthenticated => false,
+    }
+}
+
 /// An answer with anything in it stands; without, the first refusal is the answer. Overload is always an error, so
 /// that the caller comes back instead of taking half an answer for the whole.
 fn finish(
     mut answer: wire::AnalyzeMeasurementResponse,
     refusals: Vec<Status>,
+    everything: bool,
 ) -> Result<wire::AnalyzeMeasurementResponse, Status> {
     let by_model = answer.biomarkers.iter().any(|result| result.interval.is_some());
+    // The rules' word on a value stands alone, unless a model was asked for by name.
     let any = by_model
+        || (everything && !answer.biomarkers.is_empty())
         || !answer.classifications.is_empty()
         || !answer.anomalies.is_empty()
         || !answer.trends.is_empty()

@@ -10,12 +10,17 @@ use models::{
 use proto::manpasik::v1 as wire;
 use tonic::Status;
 
+use crate::InferError;
+
 use super::{
     DISCLAIMER, Inner,
     analyze::mismatched,
     family::{Reader, refused},
     write,
 };
+
+/// When a photo that found no place may come again.
+const RETRY_MS: u64 = 1000;
 
 impl Inner {
     pub(super) async fn food(
@@ -26,7 +31,11 @@ impl Inner {
         let models = self.asked(Family::Food);
         let asked = models.first().ok_or_else(|| self.unavailable(Family::Food))?;
         // Decoding takes a processor and memory for a while: off the network threads, few at a time.
-        let permit = Arc::clone(&self.decoders).acquire_owned().await;
+        let busy = || Status::from(InferError::Overloaded { model: "food".into(), retry_after_ms: RETRY_MS });
+        let _place = self.places.try_acquire().map_err(|_| busy())?;
+        let permit = Arc::clone(&self.decoders).acquire_owned();
+        let permit = tokio::time::timeout(self.handle.limits().deadline_max(), permit).await;
+        let permit = permit.map_err(|_| busy())?;
         let permit = permit.map_err(|_| Status::unavailable("the server is shutting down"))?;
         let reader = Arc::clone(&asked.reader);
         let encode = move || {

@@ -3,7 +3,7 @@
 
 use clinical::{
     Biomarker, Class, Panel, Person,
-    range::classify,
+    range::{Banded, classify},
     safety::{self, CONFIDENCE_MIN, ModelOpinion, SafetyVerdict},
 };
 use models::{calibration::Interval, family::sensor::Predicted};
@@ -90,6 +90,7 @@ pub(super) fn of_label(task: &str, label: &str, probability: f64, panel: &Panel)
     let opinion = ModelOpinion { class: class_of_label(label), confidence: probability };
     let deciding = deciding(task);
     let judge = |biomarker: Biomarker, value: f64| {
+        let opinion = agreed(opinion, label, classify(biomarker, value, panel.person()));
         let judged = safety::assess(biomarker, value, panel.person(), Some(opinion), CONFIDENCE_MIN);
         (judged, biomarker)
     };
@@ -118,6 +119,13 @@ fn deciding(task: &str) -> &'static [Biomarker] {
         "diabetes" => &[Biomarker::HbA1c, Biomarker::FastingGlucose, Biomarker::Glucose],
         _ => Biomarker::ALL,
     }
+}
+
+/// "No disease" says nothing against a borderline value: the label has no third class to choose.
+fn agreed(opinion: ModelOpinion, label: &str, rule: Option<Banded>) -> ModelOpinion {
+    let borderline = rule.is_some_and(|rule| rule.class == Class::Borderline);
+    let class = if borderline && label.starts_with("no_") { Class::Borderline } else { opinion.class };
+    ModelOpinion { class, ..opinion }
 }
 
 /// What a label means; one that is not known to be harmless counts as abnormal.

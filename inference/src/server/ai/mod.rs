@@ -24,8 +24,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{Handle, MeasurementSource};
 
-/// Photos decoded at once; each may need 200 MB for a moment.
-const DECODERS_MAX: usize = 2;
 /// What every answer says about itself.
 pub(super) const DISCLAIMER: &str =
     "Reference information, not a diagnosis. Ask a doctor before acting on it.";
@@ -38,7 +36,10 @@ struct Inner {
     handle: Handle,
     families: family::Families,
     measurements: OnceLock<Arc<dyn MeasurementSource>>,
+    /// Photos being decoded.
     decoders: Arc<Semaphore>,
+    /// Photos anywhere between arrival and answer.
+    places: Semaphore,
 }
 
 impl AiService {
@@ -46,8 +47,9 @@ impl AiService {
     #[must_use]
     pub fn new(handle: Handle) -> Self {
         let families = family::Families::default();
-        let decoders = Arc::new(Semaphore::new(DECODERS_MAX));
-        Self(Arc::new(Inner { handle, families, measurements: OnceLock::new(), decoders }))
+        let decoders = Arc::new(Semaphore::new(handle.limits().photo_decoders_max));
+        let places = Semaphore::new(handle.limits().photos_max);
+        Self(Arc::new(Inner { handle, families, measurements: OnceLock::new(), decoders, places }))
     }
 
     /// Tells where measurement ids resolve; the first call counts. Without one, ids are refused.
