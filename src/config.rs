@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
@@ -123,16 +123,13 @@ impl Config {
         let given_values: Dict = given.extract().context("the configuration is not readable")?;
         unknown_keys("", &given_values, &known, &mut faults);
         let merged = defaults.merge(given);
-        let config: Option<Self> =
-            section_faults(&merged, &mut faults).then(|| merged.extract()).transpose()?;
-        let config = config.map(|config| config.with(overrides));
-        if let Some(config) = &config {
-            config.check(&mut faults);
+        if !section_faults(&merged, &mut faults) {
+            return Err(faulty(&faults));
         }
-        match config {
-            Some(config) if faults.is_empty() => Ok(config),
-            _ => bail!("the configuration has {} fault(s):\n  {}", faults.len(), faults.join("\n  ")),
-        }
+        let config: Self = merged.extract().context("the configuration is not readable")?;
+        let config = config.with(overrides);
+        config.check(&mut faults);
+        if faults.is_empty() { Ok(config) } else { Err(faulty(&faults)) }
     }
 
     fn with(mut self, overrides: &Overrides) -> Self {
@@ -195,6 +192,10 @@ impl Config {
     pub(crate) fn dump(&self) -> anyhow::Result<String> {
         toml::to_string_pretty(self).context("cannot write the configuration as TOML")
     }
+}
+
+fn faulty(faults: &[String]) -> anyhow::Error {
+    anyhow::anyhow!("the configuration has {} fault(s):\n  {}", faults.len(), faults.join("\n  "))
 }
 
 fn unknown_keys(prefix: &str, given: &Dict, known: &Dict, faults: &mut Vec<String>) {

@@ -56,10 +56,10 @@ async fn one_stream(
     let (send, receive) = mpsc::channel(window + 1);
     send.send(start_message()).await?;
     let mut answers = client.stream_analysis(ReceiverStream::new(receive)).await?.into_inner();
-    let mut sent_at: Vec<Instant> = vec![Instant::now(); window];
-    for sequence in 0..window {
-        sent_at[sequence] = Instant::now();
-        send.send(packet(sequence as u64, &channels)).await?;
+    let mut sent_at = Vec::with_capacity(window);
+    for sequence in 0..window as u64 {
+        sent_at.push(Instant::now());
+        send.send(packet(sequence, &channels)).await?;
     }
     let (mut next, mut latency_us) = (window as u64, histogram());
     while let Some(answer) = answers.message().await? {

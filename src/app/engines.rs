@@ -26,7 +26,7 @@ pub(crate) fn all(config: &Config) -> Vec<Box<dyn Engine>> {
         }
         Err(other) => Box::new(UnavailableEngine::new("onnx", other.to_string())),
     };
-    vec![Box::new(CandleEngine::default()), onnx]
+    vec![Box::new(CandleEngine), onnx]
 }
 
 /// Folder of the bundle of `name` that serves.

@@ -64,7 +64,7 @@ impl App {
         let local = AiInferenceServiceServer::new(ai.clone())
             .max_decoding_message_size(AI_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(AI_MESSAGE_BYTES_MAX);
-        let analyst = analyst(config, in_process(local.clone())).await?;
+        let analyst = analyst(config, in_process(local.clone()))?;
         let measurement = measurement(config, analyst).await?;
         let client =
             measurement.as_ref().map(|module| MeasurementServiceClient::new(in_process(module.service())));
@@ -132,7 +132,7 @@ async fn bind(address: SocketAddr, name: &str) -> anyhow::Result<TcpListener> {
 }
 
 /// The inference service that the platform services call: this process or the configured one.
-async fn analyst(config: &Config, local: GrpcService) -> anyhow::Result<GrpcService> {
+fn analyst(config: &Config, local: GrpcService) -> anyhow::Result<GrpcService> {
     let uri = &config.services.inference_uri;
     if uri.is_empty() {
         return Ok(local);

@@ -154,7 +154,7 @@ impl Shown {
     /// A food on a photo.
     pub(crate) fn food(mut self, answer: &EstimateFoodCaloriesResponse) -> Self {
         let item = answer.item.as_ref();
-        let label = item.map_or_else(|| unsure(&answer.candidates), |item| food(item));
+        let label = item.map_or_else(|| unsure(&answer.candidates), food);
         self.row(
             "food on the photo",
             label,

@@ -79,7 +79,7 @@ pub(super) fn series(path: &Path) -> anyhow::Result<Series> {
     const STEP_MS: i64 = 5 * 60 * 1000;
     let mut reader = csv::Reader::from_path(path).context("cannot read the series")?;
     let headers = reader.headers()?.clone();
-    let (Some(last), 1..=2) = (headers.iter().last(), headers.len()) else {
+    let (Some(last), 1..=2) = (headers.iter().next_back(), headers.len()) else {
         bail!("a series has one or two columns, time_unix_ms and the value; this file has {}", headers.len());
     };
     let Column::Value { code, unit } = column(last)? else { bail!("column `{last}` is not a biomarker") };
@@ -90,7 +90,7 @@ pub(super) fn series(path: &Path) -> anyhow::Result<Series> {
             2 => record[0].trim().parse().with_context(|| format!("row {}: time_unix_ms", number + 1))?,
             _ => number * STEP_MS,
         };
-        let value = self::number(&code, record.iter().last().unwrap_or_default().trim())?;
+        let value = self::number(&code, record.iter().next_back().unwrap_or_default().trim())?;
         points.push(SeriesPoint { time_unix_ms: time, value });
     }
     Ok(Series { code, unit, points })
