@@ -1,9 +1,9 @@
 //! From bundles on disk to models that serve.
 
-use std::sync::Arc;
+use std::{num::NonZero, sync::Arc, thread};
 
 use inference::{Candidate, Limits, ModelSource, ModelState, ModelStatus, Server};
-use models::Engine;
+use models::{Bundle, Engine, bundle::EngineKind};
 use registry::{Catalogue, Entry};
 
 use super::engines;
@@ -24,12 +24,24 @@ fn load(config: &Config) -> Server {
         match entry.bundle() {
             Some(bundle) => {
                 let live = catalogue.live(entry.name()).is_some_and(|live| live.version() == entry.version());
-                candidates.push(Candidate { source: ModelSource::from_bundle(bundle, &engines), live });
+                candidates.push(Candidate { source: source(bundle, &engines, config), live });
             }
             None => refused.push(refusal(entry)),
         }
     }
     Server::serve(Limits::default(), Vec::new(), candidates, refused)
+}
+
+/// Image models are run by as many instances as the cores hold: batching gains them nothing, so
+/// each request should have a core of its own. The others take microseconds and need one.
+fn source(bundle: &Arc<Bundle>, engines: &[Arc<dyn Engine>], config: &Config) -> ModelSource {
+    let source = ModelSource::from_bundle(bundle, engines);
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let instances = match bundle.config().engine {
+        EngineKind::Onnx => (cores / config.models.onnx_threads).max(1),
+        EngineKind::Candle => source.instances,
+    };
+    ModelSource { instances, ..source }
 }
 
 fn refusal(entry: &Entry) -> ModelStatus {
