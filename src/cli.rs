@@ -145,6 +145,9 @@ pub(crate) enum BenchCommand {
     /// The bare echo that the others are compared with.
     #[command(hide = true)]
     Echo,
+    /// A model of 5 ms per batch of 8, to be overloaded.
+    #[command(hide = true)]
+    Slow,
 }
 
 /// Arguments of `bench serve`.

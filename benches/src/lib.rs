@@ -7,6 +7,7 @@
 pub mod child;
 pub mod echo;
 pub mod load;
+pub mod overload;
 pub mod report;
 pub mod serve;
 pub mod stats;

@@ -12,6 +12,7 @@ use proto::inference::ModelInferRequest;
 use crate::{
     child::Server,
     load::{Target as Client, request},
+    overload,
     report::{Report, Row, Target, machine},
     stats::{Phase, median},
     streams,
@@ -19,6 +20,8 @@ use crate::{
 
 /// Name of the model with 88 inputs that stands for "tiny".
 pub const TINY_MODEL: &str = "sensor-fingerprint";
+/// How long the overload lasts.
+const OVERLOAD: Duration = Duration::from_secs(10);
 /// Connections the load is spread over.
 const CONNECTIONS: usize = 4;
 
@@ -31,6 +34,8 @@ pub struct Options {
     pub bare: Vec<String>,
     /// Arguments that start the echo.
     pub echo: Vec<String>,
+    /// Arguments that start the server of the slow model.
+    pub slow: Vec<String>,
     /// Length of one phase.
     pub phase: Duration,
     /// Number of alternating pairs.
@@ -50,6 +55,8 @@ pub async fn run(
     let mut report = Report { machine: machine(), rows: Vec::new(), skipped: Vec::new() };
     progress("cold starts");
     report.rows.extend(cold_starts(options)?);
+    progress("overload");
+    report.rows.extend(overload::run(&start(&options.slow)?, OVERLOAD).await?);
     let (ours, echo) = (start(&options.server)?, start(&options.echo)?);
     let tiny = request(TINY_MODEL, "channels", &[1, 88], &options.sweep);
     let pair = Pair::connect(&ours, &echo).await?;

@@ -116,6 +116,41 @@ async fn wrong_tensors_are_the_callers_fault_and_name_the_field() {
     assert_eq!(status.code(), Code::NotFound);
 }
 
+/// Synthetic pictures: waves of different lengths, three planes of 260 × 260.
+fn pictures(numbers: &[usize]) -> Vec<f32> {
+    const ELEMENTS: usize = 3 * 260 * 260;
+    let wave = |number: usize, at: usize| ((at * (number + 1)) as f32 * 0.01).sin();
+    numbers.iter().flat_map(|number| (0..ELEMENTS).map(move |at| wave(*number, at))).collect()
+}
+
+#[tokio::test]
+async fn images_in_one_batch_get_the_answers_they_get_alone() {
+    let server = Server::start();
+    if !food_is_installed() {
+        return skipped("the food model is not installed: run `make setup` and `manpasik models fetch food`");
+    }
+    let mut client = server.oip().await;
+    let mut logits = async |numbers: &[usize]| {
+        let mut request = infer_request(&pictures(numbers));
+        request.model_name = "food".into();
+        request.inputs[0].name = "image".into();
+        request.inputs[0].shape = vec![numbers.len() as i64, 3, 260, 260];
+        let answer = client.model_infer(request).await.expect("answers").into_inner();
+        floats(&answer.raw_output_contents[0])
+    };
+    let mut alone = Vec::new();
+    for number in 0..4 {
+        alone.push(logits(&[number]).await);
+    }
+    for numbers in [vec![0, 1], vec![3, 0, 2], vec![2, 2, 1, 0, 3]] {
+        let together = logits(&numbers).await;
+        for (number, row) in numbers.iter().zip(together.chunks_exact(1000)) {
+            let apart = row.iter().zip(&alone[*number]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-3, "image {number} of {numbers:?} differs by {apart}");
+        }
+    }
+}
+
 #[test]
 fn a_body_over_the_limit_is_refused() {
     let server = Server::start();

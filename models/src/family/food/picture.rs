@@ -131,6 +131,21 @@ pub(super) mod tests {
         bytes.into_inner()
     }
 
+    fn jpeg(width: u32, height: u32) -> Vec<u8> {
+        let picture = RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 255]));
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, ImageFormat::Jpeg).expect("encodes");
+        bytes.into_inner()
+    }
+
+    /// One byte changed, and the end cut off.
+    fn damaged(mut bytes: Vec<u8>, at: usize, byte: u8, cut: usize) -> Vec<u8> {
+        let length = bytes.len();
+        bytes[at % length] = byte;
+        bytes.truncate(length - cut % length);
+        bytes
+    }
+
     /// A PNG whose header claims another size; the checksum of the header is made right again.
     fn claiming(width: u32, height: u32) -> Vec<u8> {
         let mut bytes = png(2, 2);
@@ -180,11 +195,17 @@ pub(super) mod tests {
     proptest! {
         #[test]
         fn damaged_photos_never_panic(at in 0usize..600, byte: u8, cut in 0usize..600) {
-            let mut bytes = png(16, 12);
-            let length = bytes.len();
-            bytes[at % length] = byte;
-            bytes.truncate(length - cut % length);
-            let _ = preprocess(&bytes);
+            let _ = preprocess(&damaged(png(16, 12), at, byte, cut));
+        }
+
+        /// A million on demand (`PROPTEST_CASES`), as for the decoders of the protocols.
+        #[test]
+        fn fuzz_decoders_of_photos_never_panic(
+            at in 0usize..2000, byte: u8, cut in 0usize..2000, noise in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let _ = decode(&damaged(jpeg(16, 12), at, byte, cut));
+            let _ = decode(&damaged(png(16, 12), at, byte, 0));
+            let _ = decode(&[&b"\xff\xd8\xff"[..], &noise].concat());
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `manpasik bench`: speed of the server on this machine, as ratios measured in one run.
 
+mod slow;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -22,6 +24,7 @@ use crate::{
 pub(crate) fn run(config: &Config, command: &BenchCommand, json: bool) -> anyhow::Result<()> {
     match command {
         BenchCommand::Serve(options) => serve(config, options, json),
+        BenchCommand::Slow => runtime()?.block_on(slow::serve()),
         BenchCommand::Echo => runtime()?.block_on(benches::echo::serve(|address| {
             // The harness waits for this line; without it, it reports that the echo ended early.
             let _ = print(&format!("listening grpc={address}"));
@@ -35,6 +38,7 @@ fn serve(config: &Config, options: &BenchServe, json: bool) -> anyhow::Result<()
         server: server_arguments(&config.data_dir, &config.bundle_dirs()),
         bare: server_arguments(bare.path(), &shipped(config)),
         echo: vec!["bench".into(), "echo".into()],
+        slow: vec!["bench".into(), "slow".into()],
         phase: Duration::try_from_secs_f64(options.seconds)?,
         pairs: options.pairs.max(1),
         food: engines::newest_bundle(config, "food"),
