@@ -143,10 +143,10 @@ fn is_store(path: &Path) -> bool {
 
 /// A path in `line` that only makes sense on the machine it was written on.
 fn machine_path(line: &str) -> Option<&'static str> {
-    const HOMES: &[&str] = &["/root/", "/work/", "/home/", "/Users/"];
+    const HOMES: &[&str] = &["/root/", "/home/", "/Users/"];
     HOMES.iter().copied().find(|home| {
         line.match_indices(home).any(|(at, _)| {
-            // A longer path, a URL or a shell variable in front: `$HOME/work/`, `example.org/home/`.
+            // A longer path, a URL or a shell variable in front: `$BASE/home/`, `example.org/home/`.
             !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-/}~$".contains(c))
         })
     })
@@ -355,5 +355,5 @@ fn the_scanners_see_what_they_look_for() {
     assert!(is_store(Path::new("store/src/lib.rs")));
     assert!(!is_store(Path::new("services/src/measurement/rules.rs")));
     assert_eq!(machine_path("cd /root/x"), Some("/root/"));
-    assert_eq!(machine_path("see https://example.org/home/page and $HOME/work/x"), None);
+    assert_eq!(machine_path("see https://example.org/home/page and $BASE/home/x"), None);
 }
