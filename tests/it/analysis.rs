@@ -86,6 +86,27 @@ async fn bad_values_are_refused_naming_the_field() {
 }
 
 #[tokio::test]
+async fn a_value_that_no_model_takes_is_still_judged_by_the_rules() {
+    let server = Server::start();
+    let answer = server.ai().await.analyze_measurement(panel("crp", 250.0, "mg/L")).await;
+    let answer = answer.expect("a critical value is never answered with an error").into_inner();
+    let crp = answer.biomarkers.first().expect("judged");
+    assert_eq!(crp.safety.as_ref().expect("a verdict").verdict(), Verdict::Critical);
+    assert!(
+        answer.warnings.iter().any(|warning| warning.code == "not_analysed"),
+        "the absent models are named"
+    );
+    let mut request = panel("crp", 250.0, "mg/L");
+    request.analyses = vec![AnalysisKind::HealthScore.into()];
+    let status = refusal(&server, request).await;
+    assert_eq!(
+        status.code(),
+        Code::InvalidArgument,
+        "asked for by name, a model that cannot answer is an error"
+    );
+}
+
+#[tokio::test]
 async fn images_that_are_none_or_too_large_are_refused() {
     let server = Server::start();
     if !food_is_installed() {
