@@ -159,6 +159,9 @@ pub(crate) struct BenchServe {
     /// Alternating pairs of which the median is taken.
     #[arg(long, default_value_t = 7)]
     pub(crate) pairs: usize,
+    /// Measure only these parts.
+    #[arg(long, value_delimiter = ',', value_parser = benches::PARTS)]
+    pub(crate) only: Vec<String>,
 }
 
 /// Arguments of `predict`.

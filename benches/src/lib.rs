@@ -14,4 +14,4 @@ pub mod stats;
 pub mod streams;
 
 pub use report::{Report, Row};
-pub use serve::{Options, run};
+pub use serve::{Options, PARTS, run};

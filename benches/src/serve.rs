@@ -25,6 +25,9 @@ const OVERLOAD: Duration = Duration::from_secs(10);
 /// Connections the load is spread over.
 const CONNECTIONS: usize = 4;
 
+/// The parts of the measurement, in their order.
+pub const PARTS: [&str; 5] = ["start", "overload", "unary", "streams", "image"];
+
 /// What to measure and for how long.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -36,6 +39,8 @@ pub struct Options {
     pub echo: Vec<String>,
     /// Arguments that start the server of the slow model.
     pub slow: Vec<String>,
+    /// Which of [`PARTS`] to measure; all when empty.
+    pub only: Vec<String>,
     /// Length of one phase.
     pub phase: Duration,
     /// Number of alternating pairs.
@@ -46,30 +51,39 @@ pub struct Options {
     pub sweep: Vec<f32>,
 }
 
-/// Runs every measurement; `progress` is told what runs now.
+impl Options {
+    fn wants(&self, part: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|wanted| wanted == part)
+    }
+}
+
+/// Runs the parts asked for; `progress` is told what runs now.
 pub async fn run(
     options: &Options,
     onnx: Option<&dyn Engine>,
     progress: impl Fn(&str),
 ) -> anyhow::Result<Report> {
     let mut report = Report { machine: machine(), rows: Vec::new(), skipped: Vec::new() };
-    progress("cold starts");
-    report.rows.extend(cold_starts(options)?);
-    progress("overload");
-    report.rows.extend(overload::run(&start(&options.slow)?, OVERLOAD).await?);
+    if options.wants("start") {
+        progress("cold starts");
+        report.rows.extend(cold_starts(options)?);
+    }
+    if options.wants("overload") {
+        progress("overload");
+        report.rows.extend(overload::run(&start(&options.slow)?, OVERLOAD).await?);
+    }
     let (ours, echo) = (start(&options.server)?, start(&options.echo)?);
-    let tiny = request(TINY_MODEL, "channels", &[1, 88], &options.sweep);
     let pair = Pair::connect(&ours, &echo).await?;
-    progress("warm-up");
-    pair.alternate(&tiny, 16, options.phase, 1).await?;
-    progress("unary, 64 in flight");
-    report.rows.push(throughput(&pair.alternate(&tiny, 64, options.phase, options.pairs).await?));
-    progress("unary, 1 in flight");
-    report.rows.push(tail(&pair.alternate(&tiny, 1, options.phase, options.pairs).await?));
-    progress("StreamAnalysis, 16 streams");
-    let phase = streams::run(ours.address, 16, 8, &options.sweep, options.phase * 3).await?;
-    report.rows.extend(stream_rows(&phase));
+    if options.wants("unary") {
+        report.rows.extend(unary(&pair, options, &progress).await?);
+    }
+    if options.wants("streams") {
+        progress("StreamAnalysis, 16 streams");
+        let phase = streams::run(ours.address, 16, 8, &options.sweep, options.phase * 3).await?;
+        report.rows.extend(stream_rows(&phase));
+    }
     match (&options.food, onnx) {
+        _ if !options.wants("image") => {}
         (Some(food), Some(engine)) => {
             progress("image model");
             let direct = Direct::open(food, engine)?;
@@ -78,6 +92,16 @@ pub async fn run(
         _ => report.skipped.push("image model: the food bundle or ONNX Runtime is not installed".into()),
     }
     Ok(report)
+}
+
+async fn unary(pair: &Pair, options: &Options, progress: &impl Fn(&str)) -> anyhow::Result<[Row; 2]> {
+    let tiny = request(TINY_MODEL, "channels", &[1, 88], &options.sweep);
+    progress("warm-up");
+    pair.alternate(&tiny, 16, options.phase, 1).await?;
+    progress("unary, 64 in flight");
+    let busy = throughput(&pair.alternate(&tiny, 64, options.phase, options.pairs).await?);
+    progress("unary, 1 in flight");
+    Ok([busy, tail(&pair.alternate(&tiny, 1, options.phase, options.pairs).await?)])
 }
 
 fn start(arguments: &[String]) -> anyhow::Result<Server> {

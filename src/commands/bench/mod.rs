@@ -39,6 +39,7 @@ fn serve(config: &Config, options: &BenchServe, json: bool) -> anyhow::Result<()
         bare: server_arguments(bare.path(), &shipped(config)),
         echo: vec!["bench".into(), "echo".into()],
         slow: vec!["bench".into(), "slow".into()],
+        only: options.only.clone(),
         phase: Duration::try_from_secs_f64(options.seconds)?,
         pairs: options.pairs.max(1),
         food: engines::newest_bundle(config, "food"),
