@@ -20,6 +20,7 @@ use sea_orm::{
 use sea_orm_migration::MigratorTrait;
 
 use crate::error::{StoreError, translate};
+use crate::limits::Limits;
 use crate::url::Url;
 
 /// An open transaction; dropped without commit it is rolled back.
@@ -27,23 +28,6 @@ pub type Transaction = DatabaseTransaction;
 
 /// A boxed step of a transaction that borrows it.
 type Step<'t, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 't>>;
-
-/// Bounds of a database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Open connections; a database in memory always has one.
-    pub connections_max: u32,
-    /// Longest wait for another writer.
-    pub busy_ms_max: u64,
-    /// Longest wait for one call, waiting for a connection included.
-    pub call_ms_max: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { connections_max: 4, busy_ms_max: 2_000, call_ms_max: 3_000 }
-    }
-}
 
 /// A database, cheap to clone.
 #[derive(Debug, Clone)]
@@ -62,6 +46,12 @@ impl Database {
         let connection = sea_orm::Database::connect(options(url, limits)?).await.map_err(translate)?;
         M::up(&connection, None).await.map_err(translate)?;
         Ok(Self { connection, limits })
+    }
+
+    /// Its bounds.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Runs reads or a single write under the deadline.

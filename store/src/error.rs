@@ -32,6 +32,14 @@ pub enum StoreError {
         /// The deadline.
         deadline_ms: u64,
     },
+    /// An event that cannot be written.
+    #[error("an event of topic '{topic}' was refused: {reason}")]
+    Event {
+        /// Its topic.
+        topic: String,
+        /// What was expected.
+        reason: String,
+    },
     /// Everything else; the source says what.
     #[error("the database failed")]
     Database(#[source] DbErr),
@@ -43,7 +51,11 @@ impl StoreError {
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Busy | Self::Deadline { .. } => true,
-            Self::Url { .. } | Self::Unique { .. } | Self::NotFound | Self::Database(_) => false,
+            Self::Url { .. }
+            | Self::Unique { .. }
+            | Self::NotFound
+            | Self::Event { .. }
+            | Self::Database(_) => false,
         }
     }
 }

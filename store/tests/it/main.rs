@@ -1,5 +1,7 @@
 //! A database as a module uses it: opened, migrated, written in transactions, opened again.
 
+mod outbox;
+
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::prelude::*;
 use store::{Database, Limits, StoreError, Url};
