@@ -6,7 +6,9 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZero,
     path::{Path, PathBuf},
+    thread,
 };
 
 use anyhow::Context;
@@ -51,7 +53,8 @@ pub(crate) struct Models {
     pub(crate) bundles: Vec<PathBuf>,
     /// ONNX Runtime library; empty: looked for in the environment and the data folder.
     pub(crate) onnxruntime: PathBuf,
-    /// Threads of one ONNX Runtime session.
+    /// Threads that share one answer of ONNX Runtime. With all cores a photo is answered soonest; the model gets
+    /// as many instances as the cores hold of that.
     pub(crate) onnx_threads: usize,
 }
 
@@ -84,7 +87,7 @@ impl Default for Config {
                 http: SocketAddr::from(([127, 0, 0, 1], 8080)),
                 shutdown_grace_ms: 10_000,
             },
-            models: Models { bundles: Vec::new(), onnxruntime: PathBuf::new(), onnx_threads: 1 },
+            models: Models { bundles: Vec::new(), onnxruntime: PathBuf::new(), onnx_threads: onnx_threads() },
             services: Services { enabled: vec!["*".into()], inference_uri: String::new() },
             log: Log { filter: "warn,manpasik=info".into(), json: false },
         }
@@ -103,6 +106,11 @@ pub(crate) struct Overrides {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) bundles: Vec<PathBuf>,
     pub(crate) log: Option<String>,
+}
+
+/// Beyond four threads the layers of an image model are too small to be shared.
+fn onnx_threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(4)
 }
 
 impl Config {

@@ -47,6 +47,8 @@ pub struct Options {
     pub pairs: usize,
     /// Folder of the food bundle; without it the image row is skipped.
     pub food: Option<PathBuf>,
+    /// Instances of the image model that the server runs side by side.
+    pub food_instances: usize,
     /// Corrected sweep that the tiny models are asked about, 88 values in ohm.
     pub sweep: Vec<f32>,
 }
@@ -86,7 +88,7 @@ pub async fn run(
         _ if !options.wants("image") => {}
         (Some(food), Some(engine)) => {
             progress("image model");
-            let direct = Direct::open(food, engine)?;
+            let direct = Direct::open(food, engine, options.food_instances)?;
             report.rows.push(image(&pair.ours, direct, options).await?);
         }
         _ => report.skipped.push("image model: the food bundle or ONNX Runtime is not installed".into()),
@@ -194,7 +196,7 @@ fn cold_starts(options: &Options) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-/// The image model run without a server: two instances, each on its own thread.
+/// The image model run without a server: as many instances, each driven by a thread, as the server has.
 struct Direct {
     models: Vec<Box<dyn models::Model>>,
     input: Tensor,
@@ -203,12 +205,12 @@ struct Direct {
 }
 
 impl Direct {
-    fn open(folder: &PathBuf, engine: &dyn Engine) -> anyhow::Result<Self> {
+    fn open(folder: &PathBuf, engine: &dyn Engine, instances: usize) -> anyhow::Result<Self> {
         let bundle = Bundle::open(folder).context("cannot open the food bundle")?;
         let spec = bundle.signature().inputs.first().context("the food model has no input")?;
         let shape: Vec<usize> = spec.dims.iter().map(|dim| usize::try_from(*dim).unwrap_or(1)).collect();
         let values = ramp(shape.iter().product());
-        let models = (0..2).map(|_| bundle.load(engine)).collect::<Result<_, _>>()?;
+        let models = (0..instances).map(|_| bundle.load(engine)).collect::<Result<_, _>>()?;
         Ok(Self {
             models,
             shape: shape.iter().map(|dim| *dim as i64).collect(),

@@ -32,13 +32,17 @@ fn load(config: &Config) -> Server {
     Server::serve(Limits::default(), Vec::new(), candidates, refused)
 }
 
-/// Image models are run by as many instances as the cores hold: batching gains them nothing, so
-/// each request should have a core of its own. The others take microseconds and need one.
+/// Models on ONNX Runtime get as many instances as the cores hold of the threads each one uses.
+pub(crate) fn image_instances(config: &Config) -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    (cores / config.models.onnx_threads).max(1)
+}
+
+/// The other models take microseconds and need one instance.
 fn source(bundle: &Arc<Bundle>, engines: &[Arc<dyn Engine>], config: &Config) -> ModelSource {
     let source = ModelSource::from_bundle(bundle, engines);
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let instances = match bundle.config().engine {
-        EngineKind::Onnx => (cores / config.models.onnx_threads).max(1),
+        EngineKind::Onnx => image_instances(config),
         EngineKind::Candle => source.instances,
     };
     ModelSource { instances, ..source }

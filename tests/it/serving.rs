@@ -1,9 +1,15 @@
 //! The server as its clients meet it: both protocols, damaged bundles, a missing library, the end.
 
-use proto::inference::{
-    ModelInferRequest, RepositoryIndexRequest, ServerReadyRequest, model_infer_request::InferInputTensor,
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
 };
-use tonic::Code;
+use proto::inference::{
+    ModelInferRequest, RepositoryIndexRequest, ServerReadyRequest,
+    grpc_inference_service_client::GrpcInferenceServiceClient, model_infer_request::InferInputTensor,
+};
+use proto::manpasik::v1::EstimateFoodCaloriesRequest;
+use tonic::{Code, transport::Channel};
 
 use crate::support::{
     Server, copied_bundles, food_is_installed, http, sensor_sweep, shipped_bundles, skipped, version_dir,
@@ -123,32 +129,36 @@ fn pictures(numbers: &[usize]) -> Vec<f32> {
     numbers.iter().flat_map(|number| (0..ELEMENTS).map(move |at| wave(*number, at))).collect()
 }
 
-#[tokio::test]
-async fn images_in_one_batch_get_the_answers_they_get_alone() {
+/// Single-precision outputs of the image model for one batch of pictures.
+async fn logits(client: &mut GrpcInferenceServiceClient<Channel>, numbers: &[usize]) -> Vec<f32> {
+    let mut request = infer_request(&pictures(numbers));
+    request.model_name = "food".into();
+    request.inputs[0].name = "image".into();
+    request.inputs[0].shape = vec![numbers.len() as i64, 3, 260, 260];
+    let answer = client.model_infer(request).await.expect("answers").into_inner();
+    floats(&answer.raw_output_contents[0])
+}
+
+#[test]
+fn images_in_one_batch_get_the_answers_they_get_alone() {
     let server = Server::start();
     if !food_is_installed() {
         return skipped("the food model is not installed: run `make setup` and `manpasik models fetch food`");
     }
-    let mut client = server.oip().await;
-    let mut logits = async |numbers: &[usize]| {
-        let mut request = infer_request(&pictures(numbers));
-        request.model_name = "food".into();
-        request.inputs[0].name = "image".into();
-        request.inputs[0].shape = vec![numbers.len() as i64, 3, 260, 260];
-        let answer = client.model_infer(request).await.expect("answers").into_inner();
-        floats(&answer.raw_output_contents[0])
-    };
-    let mut alone = Vec::new();
-    for number in 0..4 {
-        alone.push(logits(&[number]).await);
-    }
-    for numbers in [vec![0, 1], vec![3, 0, 2], vec![2, 2, 1, 0, 3]] {
-        let together = logits(&numbers).await;
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut client = runtime.block_on(server.oip());
+    let alone: Vec<_> = (0..4).map(|number| runtime.block_on(logits(&mut client, &[number]))).collect();
+    let mut runner = TestRunner::new(Config::with_cases(8));
+    let compositions = prop::collection::vec(0..alone.len(), 1..7);
+    let checked = runner.run(&compositions, |numbers| {
+        let together = runtime.block_on(logits(&mut client.clone(), &numbers));
         for (number, row) in numbers.iter().zip(together.chunks_exact(1000)) {
             let apart = row.iter().zip(&alone[*number]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(apart < 1e-3, "image {number} of {numbers:?} differs by {apart}");
+            prop_assert!(apart < 1e-3, "image {number} of {numbers:?} differs by {apart}");
         }
-    }
+        Ok(())
+    });
+    checked.expect("every composition");
 }
 
 #[test]
@@ -159,6 +169,22 @@ fn a_body_over_the_limit_is_refused() {
     let answer = http::exchange(server.http, "POST", &path, "application/json", &body);
     assert!(matches!(answer.status, 400 | 413), "{}", answer.status);
     assert!(answer.json()["error"].is_string());
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_is_refused_with_the_field_that_is_too_large() {
+    let server = Server::start();
+    let mut client = server.ai().await.max_encoding_message_size(usize::MAX);
+    let request = EstimateFoodCaloriesRequest { image: vec![0; 65 << 20].into(), ..Default::default() };
+    let status = client.estimate_food_calories(request).await.expect_err("65 MB");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    assert!(status.message().starts_with("image: the message has 68"), "{}", status.message());
+    let mut client = server.oip().await.max_encoding_message_size(usize::MAX);
+    let mut request = infer_request(&[0.0]);
+    request.raw_input_contents = vec![vec![0; 80 << 20].into()];
+    let status = client.model_infer(request).await.expect_err("80 MB");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    assert!(status.message().starts_with("raw_input_contents"), "{}", status.message());
 }
 
 #[test]

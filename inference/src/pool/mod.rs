@@ -211,9 +211,18 @@ impl Pool {
     }
 
     fn take_turn(&self, state: &mut State, on_worker: bool, now: Instant) -> Option<Turn> {
-        let mut plan = form_batch(&mut state.queue, self.batch, now);
+        let limits = self.share(state);
+        let mut plan = form_batch(&mut state.queue, limits, now);
         self.dismiss(&mut plan);
         if plan.batch.is_empty() { None } else { state.begin(plan, on_worker, now) }
+    }
+
+    /// What one turn may take: with several instances idle, the waiting rows are spread over them. Were
+    /// they run as one batch, its callers would all come back together and meet in one batch again, with
+    /// the other instances idle for good.
+    fn share(&self, state: &State) -> BatchLimits {
+        let share = state.queue.rows().div_ceil(state.idle.len().max(1)).max(1);
+        BatchLimits { rows_max: self.batch.rows_max.min(share) }
     }
 
     fn dismiss(&self, plan: &mut Plan) {
@@ -288,4 +297,64 @@ fn answer(reply: Reply, result: Result<Outcome, InferError>) {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use models::{Batch, DType, Model, ModelError, Signature, TensorSpec};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Too slow to run on a caller's task.
+    struct Slow;
+
+    impl Model for Slow {
+        fn run(&mut self, batch: Batch) -> Result<Batch, ModelError> {
+            thread::sleep(Duration::from_millis(6));
+            Ok(batch)
+        }
+    }
+
+    fn pool(instances: usize) -> Pool {
+        let spec =
+            || TensorSpec { name: "x".into(), dtype: DType::F32, dims: vec![-1, 1], unit: None, loinc: None };
+        let signature = Signature { inputs: vec![spec()], outputs: vec![spec()] };
+        let load = || Ok(Box::new(Slow) as Box<dyn Model>);
+        let source =
+            ModelSource { instances, ..ModelSource::new("slow", "1", signature, 16, Box::new(load)) };
+        let pool = Pool::new(source, Arc::new(Limits::default()));
+        pool.load_first().expect("loads");
+        pool
+    }
+
+    fn enqueue(pool: &Pool, rows: usize) -> oneshot::Receiver<Result<Outcome, InferError>> {
+        let tensors = vec![Tensor::from_f32(vec![rows, 1], &vec![0.0; rows]).expect("shape")];
+        let call = Call { tensors, rows, priority: Priority::Interactive, deadline: None };
+        let now = Instant::now();
+        match pool.admit(call, now, now + Duration::from_secs(60)).expect("room") {
+            Admitted::Queued(receiver) => receiver,
+            Admitted::Now(_) => panic!("a slow model does not run on the caller's task"),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn waiting_requests_are_spread_over_the_idle_instances(instances in 1usize..4, waiting in 1usize..9) {
+            let pool = pool(instances);
+            let receivers: Vec<_> = (0..waiting).map(|_| enqueue(&pool, 1)).collect();
+            let busy = instances.min(waiting);
+            let mut parts = Vec::new();
+            for _ in 0..busy {
+                let Some(Job::Run(turn)) = pool.next_job() else { panic!("there is work for an idle instance") };
+                parts.push(turn.parts.len());
+            }
+            prop_assert_eq!(parts.iter().sum::<usize>(), waiting);
+            prop_assert!(parts.iter().all(|count| *count <= waiting.div_ceil(instances)), "{parts:?}");
+            drop(receivers);
+        }
+    }
 }

@@ -5,6 +5,7 @@ mod encoding;
 pub mod health;
 pub mod metrics;
 pub mod oip;
+mod oversize;
 pub mod reflection;
 mod transport;
 

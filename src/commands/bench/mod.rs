@@ -42,6 +42,7 @@ fn serve(config: &Config, options: &BenchServe, json: bool) -> anyhow::Result<()
         only: options.only.clone(),
         phase: Duration::try_from_secs_f64(options.seconds)?,
         pairs: options.pairs.max(1),
+        food_instances: crate::app::models::image_instances(config),
         food: engines::newest_bundle(config, "food"),
         sweep: sweep()?,
     };
