@@ -15,6 +15,7 @@ pub mod kernel;
 mod limits;
 mod names;
 mod point;
+mod qdrant;
 mod vector_store;
 
 pub use collection::{Collection, Field, FieldKind, Metric, Storage};
@@ -25,4 +26,5 @@ pub use filter::{Condition, Filter};
 pub use limits::Limits;
 pub use names::{CollectionName, PointId, Tenant};
 pub use point::{Hit, Page, Payload, Point, Query, Value};
+pub use qdrant::{QdrantOptions, QdrantStore};
 pub use vector_store::{Progress, Report, State, Stats, VectorStore};

@@ -49,6 +49,16 @@ pub struct Limits {
     pub recall_percent_min: usize,
     /// One search in so many is compared with exact search; 0 compares none.
     pub recall_sample_every: u64,
+    /// Attempts of one call to a remote store, the first included.
+    pub attempts_max: u32,
+    /// Pause before the second attempt; doubled for each further one.
+    pub retry_ms_min: u64,
+    /// Longest pause between attempts.
+    pub retry_ms_max: u64,
+    /// Failed attempts in a row after which a remote store is left alone.
+    pub breaker_failures_max: u32,
+    /// How long it is left alone.
+    pub breaker_open_ms: u64,
 }
 
 impl Default for Limits {
@@ -76,6 +86,11 @@ impl Default for Limits {
             expansion_max: 1_024,
             recall_percent_min: 97,
             recall_sample_every: 1_000,
+            attempts_max: 4,
+            retry_ms_min: 50,
+            retry_ms_max: 1_000,
+            breaker_failures_max: 5,
+            breaker_open_ms: 5_000,
         }
     }
 }
