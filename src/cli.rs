@@ -130,7 +130,7 @@ pub(crate) enum ModelsCommand {
         /// Model name or bundle folder; none: every bundle found.
         bundle: Option<String>,
     },
-    /// Download and convert a model that is too large to ship (food).
+    /// Download and convert a model that is too large to ship (food, text).
     Fetch {
         /// Name of the model.
         name: String,

@@ -112,13 +112,13 @@ fn check(folder: &Path, engines: &[Box<dyn Engine>]) -> anyhow::Result<()> {
 }
 
 fn fetch(config: &Config, name: &str) -> anyhow::Result<()> {
-    if name != "food" {
-        bail!("`{name}` is not a model that is fetched; food is the only one (the others are shipped)");
-    }
     let out = config.data_dir.join("bundles");
-    let engine = engines::onnx(config)?;
-    let folder = training::food::write_bundle(&config.data_dir, &out, &engine)?;
-    print(&format!("food model ready in {}", folder.display()))
+    let folder = match name {
+        "food" => training::food::write_bundle(&config.data_dir, &out, &engines::onnx(config)?)?,
+        "text" => training::text::write_bundle(&config.data_dir, &out)?,
+        _ => bail!("`{name}` is not a model that is fetched, expected food or text (the others are shipped)"),
+    };
+    print(&format!("{name} model ready in {}", folder.display()))
 }
 
 fn unknown(config: &Config, name: &str) -> String {

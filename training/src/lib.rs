@@ -7,5 +7,6 @@ pub mod export;
 pub mod families;
 pub mod food;
 pub mod optimise;
+pub mod text;
 
 pub use error::TrainingError;

@@ -7,7 +7,7 @@ use super::config::{
     BundleConfig, DatasetConfig, EngineKind, FeatureConfig, ForecastConfig, MetricConfig, SCHEMA_VERSION,
     TensorConfig,
 };
-use super::network::{BodyConfig, NetworkConfig};
+use super::network::{BodyConfig, EncoderConfig, NetworkConfig};
 use crate::DType;
 
 /// Bounds on what a bundle may ask for, so that a hostile `model.toml` cannot exhaust memory.
@@ -144,7 +144,7 @@ fn network(config: &BundleConfig) -> Checked {
 }
 
 fn candle(config: &BundleConfig, network: &NetworkConfig) -> Checked {
-    body(network.body())?;
+    network.body().map_or(Ok(()), body)?;
     let width = network.inputs();
     ensure((1..=LIMITS.width_max).contains(&width), || format!("network.inputs is {width}"))?;
     if let NetworkConfig::Forecaster(forecaster) = network {
@@ -153,11 +153,42 @@ fn candle(config: &BundleConfig, network: &NetworkConfig) -> Checked {
         })?;
         ensure(config.forecast.is_some(), || "a forecaster needs a [forecast] table".to_owned())?;
     }
+    let dtype = match network {
+        NetworkConfig::Encoder(network) => {
+            encoder(network)?;
+            DType::I64
+        }
+        NetworkConfig::Classifier(_)
+        | NetworkConfig::Regressor(_)
+        | NetworkConfig::Autoencoder(_)
+        | NetworkConfig::Forecaster(_)
+        | NetworkConfig::Risk(_) => DType::F32,
+    };
     let inputs = vec![vec![width]; if network.masked() { 2 } else { 1 }];
-    agree("input", &config.inputs, &inputs)?;
-    agree("output", &config.outputs, &network.output_dims())?;
+    agree("input", &config.inputs, &inputs, dtype)?;
+    agree("output", &config.outputs, &network.output_dims(), DType::F32)?;
     let mask_named = !network.masked() || config.inputs[1].name == "present";
     ensure(mask_named, || "the second input of a masked network must be named `present`".to_owned())
+}
+
+fn encoder(network: &EncoderConfig) -> Checked {
+    let EncoderConfig { inputs, vocabulary, positions, width, layers, heads, feed_forward } = *network;
+    for (key, size, max) in [
+        ("vocabulary", vocabulary, LIMITS.width_max),
+        ("positions", positions, LIMITS.width_max),
+        ("width", width, LIMITS.width_max),
+        ("feed_forward", feed_forward, LIMITS.width_max),
+        ("heads", heads, width),
+        ("layers", layers, LIMITS.layers_max),
+    ] {
+        ensure((1..=max).contains(&size), || format!("network.{key} is {size}, expected 1 to {max}"))?;
+    }
+    ensure(inputs <= positions, || {
+        format!("network.inputs is {inputs}, but the weights know {positions} positions")
+    })?;
+    ensure(width.is_multiple_of(heads), || {
+        format!("network.width is {width}, expected a multiple of {heads} heads")
+    })
 }
 
 fn body(body: &BodyConfig) -> Checked {
@@ -174,7 +205,7 @@ fn body(body: &BodyConfig) -> Checked {
 }
 
 /// Tensors of the signature against what the network takes or gives.
-fn agree(key: &str, tensors: &[TensorConfig], want: &[Vec<usize>]) -> Checked {
+fn agree(key: &str, tensors: &[TensorConfig], want: &[Vec<usize>], dtype: DType) -> Checked {
     ensure(tensors.len() == want.len(), || {
         format!("the network has {} {key}s, but there are {} [[{key}]] tables", want.len(), tensors.len())
     })?;
@@ -185,8 +216,9 @@ fn agree(key: &str, tensors: &[TensorConfig], want: &[Vec<usize>]) -> Checked {
         ensure(same, || {
             format!("{key} `{}` has dims {:?}, the network has [-1, {want:?}]", tensor.name, tensor.dims)
         })?;
-        ensure(tensor.dtype == DType::F32.oip(), || {
-            format!("{key} `{}` is {}, candle networks take and give FP32", tensor.name, tensor.dtype)
+        ensure(tensor.dtype == dtype.oip(), || {
+            let want = dtype.oip();
+            format!("{key} `{}` is {}, this network takes or gives {want}", tensor.name, tensor.dtype)
         })?;
     }
     Ok(())

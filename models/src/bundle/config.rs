@@ -74,6 +74,8 @@ pub enum Family {
     HealthScore,
     /// What is on a plate.
     Food,
+    /// What a text means, as a vector.
+    Encoder,
     /// Models between the sensor and the value.
     Sensor,
     /// Any signature, no domain meaning.
@@ -82,12 +84,13 @@ pub enum Family {
 
 impl Family {
     /// Every family.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Biomarker,
         Self::Anomaly,
         Self::Trend,
         Self::HealthScore,
         Self::Food,
+        Self::Encoder,
         Self::Sensor,
         Self::Generic,
     ];
@@ -100,6 +103,7 @@ impl Family {
             Self::Trend => "trend",
             Self::HealthScore => "health_score",
             Self::Food => "food",
+            Self::Encoder => "encoder",
             Self::Sensor => "sensor",
             Self::Generic => "generic",
         }

@@ -20,6 +20,8 @@ pub enum NetworkConfig {
     Forecaster(ForecasterConfig),
     /// One log relative risk.
     Risk(RiskConfig),
+    /// Text as a vector of length 1.
+    Encoder(EncoderConfig),
 }
 
 /// `[network] kind = "classifier"`: the mean over members of the softmax.
@@ -96,6 +98,27 @@ pub struct RiskConfig {
     pub body: BodyConfig,
 }
 
+/// `[network] kind = "encoder"`: a transformer encoder over token ids, its last layer averaged over the tokens and
+/// brought to length 1. Id 0 ends a text that is shorter than `inputs`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderConfig {
+    /// Most tokens of one text.
+    pub inputs: usize,
+    /// Token ids there are.
+    pub vocabulary: usize,
+    /// Positions that the weights know, at least `inputs`.
+    pub positions: usize,
+    /// Length of the vector, a multiple of `heads`.
+    pub width: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Parts that the attention of one layer has.
+    pub heads: usize,
+    /// Width of the dense block of one layer.
+    pub feed_forward: usize,
+}
+
 /// `[network.body]`: the shared dense block, an ensemble of equal multilayer perceptrons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -161,7 +184,8 @@ impl NetworkConfig {
             | Self::Regressor(RegressorConfig { inputs, .. })
             | Self::Autoencoder(AutoencoderConfig { inputs, .. })
             | Self::Forecaster(ForecasterConfig { inputs, .. })
-            | Self::Risk(RiskConfig { inputs, .. }) => *inputs,
+            | Self::Risk(RiskConfig { inputs, .. })
+            | Self::Encoder(EncoderConfig { inputs, .. }) => *inputs,
         }
     }
 
@@ -172,18 +196,19 @@ impl NetworkConfig {
             | Self::Regressor(RegressorConfig { masked, .. })
             | Self::Autoencoder(AutoencoderConfig { masked, .. })
             | Self::Risk(RiskConfig { masked, .. }) => *masked,
-            Self::Forecaster(_) => false,
+            Self::Forecaster(_) | Self::Encoder(_) => false,
         }
     }
 
-    /// Hidden layers.
-    pub fn body(&self) -> &BodyConfig {
+    /// Hidden layers; an encoder has layers of its own kind.
+    pub fn body(&self) -> Option<&BodyConfig> {
         match self {
             Self::Classifier(ClassifierConfig { body, .. })
             | Self::Regressor(RegressorConfig { body, .. })
             | Self::Autoencoder(AutoencoderConfig { body, .. })
             | Self::Forecaster(ForecasterConfig { body, .. })
-            | Self::Risk(RiskConfig { body, .. }) => body,
+            | Self::Risk(RiskConfig { body, .. }) => Some(body),
+            Self::Encoder(_) => None,
         }
     }
 
@@ -199,6 +224,7 @@ impl NetworkConfig {
                 vec![vec![*horizons, *quantiles]]
             }
             Self::Risk(_) => vec![vec![1]],
+            Self::Encoder(EncoderConfig { width, .. }) => vec![vec![*width]],
         }
     }
 }

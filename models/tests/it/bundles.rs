@@ -230,7 +230,7 @@ fn tensor(shape: &[usize], value: impl FnMut(usize) -> f32) -> Tensor {
 /// Random weights under the names that the networks know.
 fn weights(config: &BundleConfig) -> Vec<u8> {
     let network = config.network.as_ref().expect("candle");
-    let body = network.body();
+    let body = network.body().expect("dense layers");
     let width = network.inputs();
     let wide = match network {
         // The forecaster also sees the level of its last value.
@@ -238,7 +238,8 @@ fn weights(config: &BundleConfig) -> Vec<u8> {
         NetworkConfig::Classifier(_)
         | NetworkConfig::Regressor(_)
         | NetworkConfig::Autoencoder(_)
-        | NetworkConfig::Risk(_) => width * if network.masked() { 2 } else { 1 },
+        | NetworkConfig::Risk(_)
+        | NetworkConfig::Encoder(_) => width * if network.masked() { 2 } else { 1 },
     };
     let outputs = match network {
         NetworkConfig::Classifier(classifier) => classifier.outputs,
@@ -246,6 +247,7 @@ fn weights(config: &BundleConfig) -> Vec<u8> {
         NetworkConfig::Autoencoder(_) => width,
         NetworkConfig::Forecaster(forecaster) => forecaster.horizons * forecaster.quantiles,
         NetworkConfig::Risk(_) => 1,
+        NetworkConfig::Encoder(encoder) => encoder.width,
     };
     let mut count = 0.0;
     // Digits of a sine far behind the point: scattered enough for weights, and no generator to depend on.

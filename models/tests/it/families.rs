@@ -8,7 +8,7 @@ use models::{
     Batch, Bundle, Model, Tensor,
     engine::candle::CandleEngine,
     family::{
-        anomaly, biomarker, health_score, sensor,
+        anomaly, biomarker, encoder, health_score, sensor,
         trend::{self, Direction, Question, Sample, Series, Way},
     },
 };
@@ -282,6 +282,7 @@ fn committed_bundles_can_be_asked() {
             Family::Sensor if config.task == "sensor_value" => sensor::ValuePredictor::new(&bundle).map(drop),
             Family::Sensor if config.task == "sensor_calibration" => Ok(()),
             Family::Sensor => sensor::Classifier::new(&bundle).map(drop),
+            Family::Encoder => encoder::Encoder::new(&bundle).map(drop),
             Family::Food | Family::Generic => Ok(()),
         };
         assert!(readable.is_ok(), "{}: {readable:?}", config.name);

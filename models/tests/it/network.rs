@@ -74,7 +74,7 @@ proptest! {
                 NetworkConfig::Forecaster(_) => {
                     prop_assert!(first.chunks(5).all(|quantiles| quantiles.is_sorted()), "{first:?}");
                 }
-                NetworkConfig::Risk(_) => {}
+                NetworkConfig::Risk(_) | NetworkConfig::Encoder(_) => {}
             }
         }
     }

@@ -76,8 +76,8 @@ impl Asker {
             Family::HealthScore => self.scores(input).await,
             Family::Trend => Ok(vec![self.forecast(input).await?]),
             Family::Food => Ok(vec![self.photo(input).await?]),
-            Family::Sensor | Family::Generic => bail!(
-                "`{}` takes sensor channels or plain tensors; ask it over the Open Inference Protocol \
+            Family::Sensor | Family::Encoder | Family::Generic => bail!(
+                "`{}` takes sensor channels, text or plain tensors; ask it over the Open Inference Protocol \
                  (`manpasik serve`)",
                 self.model
             ),

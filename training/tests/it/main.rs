@@ -5,4 +5,5 @@ mod fixtures;
 mod food;
 mod loaders;
 mod real_data;
+mod text;
 mod training;

@@ -1,7 +1,7 @@
 //! What the pinned downloads really hold. These run where `MANPASIK_DATA_DIR` names a folder that has them;
 //! nothing is downloaded by a test, so elsewhere they pass without looking.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use training::data::mortality::{flchain, nafld, nhefs};
 use training::data::{Fractions, Store, cgm, nhanes, thyroid};
@@ -11,6 +11,15 @@ pub(crate) fn store_with(ids: &[&str]) -> Option<Store> {
     let dir = std::env::var_os("MANPASIK_DATA_DIR")?;
     let store = Store::open(Path::new(&dir)).expect("the data folder opens");
     ids.iter().all(|id| store.has(id).expect("a pinned id")).then_some(store)
+}
+
+/// The data folder of whoever runs the tests, where set-up puts models.
+pub(crate) fn installed() -> PathBuf {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let data = folder("MANPASIK_DATA_DIR")
+        .or_else(|| folder("XDG_DATA_HOME").map(|base| base.join("manpasik")))
+        .or_else(|| folder("HOME").map(|home| home.join(".local/share/manpasik")));
+    data.unwrap_or_default()
 }
 
 #[test]

@@ -153,7 +153,7 @@ impl Inner {
         let fits = |asked: &&Asked| match &*asked.reader {
             Reader::Anomaly(encoder) => encoder.channels().is_some() == sweep.is_some(),
             Reader::Biomarker(_) | Reader::Trend(_) | Reader::HealthScore(_) => false,
-            Reader::Food(_) | Reader::Value(_) | Reader::Unasked => false,
+            Reader::Food(_) | Reader::Value(_) | Reader::Text(_) | Reader::Unasked => false,
         };
         let fitting: Vec<&Asked> = models.iter().filter(fits).collect();
         if fitting.is_empty() {

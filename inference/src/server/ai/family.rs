@@ -8,7 +8,7 @@ use std::{
 use models::{
     Bundle, Calibration, ModelError, Tensor,
     bundle::Family as Kind,
-    family::{anomaly, biomarker, food, health_score, sensor, trend},
+    family::{anomaly, biomarker, encoder, food, health_score, sensor, trend},
 };
 use proto::manpasik::v1 as wire;
 use tonic::Status;
@@ -26,6 +26,7 @@ pub(super) enum Reader {
     Trend(trend::Encoder),
     HealthScore(health_score::Encoder),
     Food(food::Encoder),
+    Text(encoder::Encoder),
     Value(sensor::ValuePredictor),
     /// A model that no typed question reaches.
     Unasked,
@@ -66,6 +67,7 @@ fn reader(bundle: &Bundle) -> Result<Reader, ModelError> {
         Kind::Trend => Reader::Trend(trend::Encoder::new(bundle)?),
         Kind::HealthScore => Reader::HealthScore(health_score::Encoder::new(bundle)?),
         Kind::Food => Reader::Food(food::Encoder::new(bundle)?),
+        Kind::Encoder => Reader::Text(encoder::Encoder::new(bundle)?),
         Kind::Sensor if config.task == "sensor_value" => Reader::Value(sensor::ValuePredictor::new(bundle)?),
         Kind::Sensor | Kind::Generic => Reader::Unasked,
     })

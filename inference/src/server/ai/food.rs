@@ -43,7 +43,7 @@ impl Inner {
             match &*reader {
                 Reader::Food(encoder) => Some(encoder.encode(&image, portion_grams, explain)),
                 Reader::Biomarker(_) | Reader::Anomaly(_) | Reader::Trend(_) => None,
-                Reader::HealthScore(_) | Reader::Value(_) | Reader::Unasked => None,
+                Reader::HealthScore(_) | Reader::Value(_) | Reader::Text(_) | Reader::Unasked => None,
             }
         };
         let encoded = tokio::task::spawn_blocking(encode).await;

@@ -28,6 +28,7 @@ impl Inner {
             | Reader::Trend(_)
             | Reader::HealthScore(_)
             | Reader::Food(_)
+            | Reader::Text(_)
             | Reader::Unasked => None,
         });
         let (asked, predictor) = predictor.ok_or_else(|| self.unavailable(Family::Sensor))?;

@@ -40,7 +40,7 @@ impl Inner {
         let fitting = models.iter().find_map(|asked| match &*asked.reader {
             Reader::Trend(encoder) if encoder.biomarker() == series.biomarker() => Some((asked, encoder)),
             Reader::Trend(_) | Reader::Biomarker(_) | Reader::Anomaly(_) | Reader::HealthScore(_) => None,
-            Reader::Food(_) | Reader::Value(_) | Reader::Unasked => None,
+            Reader::Food(_) | Reader::Value(_) | Reader::Text(_) | Reader::Unasked => None,
         });
         let Some((asked, encoder)) = fitting else {
             if models.is_empty() {

@@ -1,4 +1,4 @@
-//! The engine for tables, series and sensor channels: networks of this crate over safetensors.
+//! The engine for tables, series, sensor channels and text: networks of this crate over safetensors.
 //!
 //! candle holds the weights and differentiates in training; serving runs `kernel` over the same
 //! tensors, so a row's answer does not depend on the batch it travels in.
@@ -7,11 +7,11 @@ mod kernel;
 pub mod network;
 mod weights;
 
-use network::Network;
+use network::{Network, Transformer};
 use weights::Weights;
 
 use super::{Batch, Engine, Model};
-use crate::bundle::{BundleConfig, CONFIG_FILE};
+use crate::bundle::{BundleConfig, CONFIG_FILE, NetworkConfig};
 use crate::{Bundle, ModelError, Signature, Tensor};
 
 /// Runs candle networks on the calling thread.
@@ -34,13 +34,24 @@ impl CandleEngine {
         let kind = config.network.as_ref();
         let kind = kind.ok_or_else(|| ModelError::invalid(CONFIG_FILE, "has no [network] table"))?;
         let weights = Weights::read(file, weights)?;
-        let network = Network::new(kind, weights.builder())
-            .map_err(|error| ModelError::invalid(file, error.to_string()))?;
+        let fault = |error: candle_core::Error| ModelError::invalid(file, error.to_string());
+        let network = match kind {
+            NetworkConfig::Encoder(config) => {
+                Kind::Text(Transformer::new(config, &weights.builder()).map_err(fault)?)
+            }
+            NetworkConfig::Classifier(_)
+            | NetworkConfig::Regressor(_)
+            | NetworkConfig::Autoencoder(_)
+            | NetworkConfig::Forecaster(_)
+            | NetworkConfig::Risk(_) => Kind::Numbers(Network::new(kind, weights.builder()).map_err(fault)?),
+        };
         if let Some(name) = weights.unused() {
             let reason = format!("has tensor `{name}`, which the network does not know");
             return Err(ModelError::invalid(file, reason));
         }
-        network.check().map_err(|reason| ModelError::invalid(file, reason))?;
+        if let Kind::Numbers(network) = &network {
+            network.check().map_err(|reason| ModelError::invalid(file, reason))?;
+        }
         Ok(Box::new(CandleModel { name: config.name.clone(), signature: config.signature()?, network }))
     }
 }
@@ -58,17 +69,36 @@ impl Engine for CandleEngine {
 struct CandleModel {
     name: String,
     signature: Signature,
-    network: Network,
+    network: Kind,
+}
+
+/// What the rows of a model are.
+enum Kind {
+    Numbers(Network),
+    Text(Transformer),
+}
+
+impl Kind {
+    fn run(&self, tensors: &[Tensor]) -> Result<candle_core::Result<Vec<Vec<f32>>>, ModelError> {
+        match self {
+            Self::Numbers(network) => {
+                let inputs = tensors.iter().map(Tensor::as_f32).collect::<Result<Vec<_>, _>>()?;
+                let features = inputs.first().map_or(&[][..], |input| input);
+                Ok(network.run(features, inputs.get(1).map(|input| &**input)))
+            }
+            Self::Text(network) => {
+                let tokens = tensors.first().map(|tensor| bytemuck::pod_collect_to_vec(tensor.data()));
+                Ok(network.run(&tokens.unwrap_or_default()).map(|vectors| vec![vectors]))
+            }
+        }
+    }
 }
 
 impl Model for CandleModel {
     fn run(&mut self, batch: Batch) -> Result<Batch, ModelError> {
         let rows = self.signature.check_inputs(&batch.tensors)?;
-        let inputs = batch.tensors.iter().map(Tensor::as_f32).collect::<Result<Vec<_>, _>>()?;
-        let features = inputs.first().map_or(&[][..], |input| input);
-        let present = inputs.get(1).map(|input| &**input);
         let failed = |reason: String| ModelError::Run { model: self.name.clone(), reason };
-        let outputs = self.network.run(features, present).map_err(|error| failed(error.to_string()))?;
+        let outputs = self.network.run(&batch.tensors)?.map_err(|error| failed(error.to_string()))?;
         let tensors = outputs.iter().zip(&self.signature.outputs).map(|(values, spec)| {
             let inner = spec.dims.iter().skip(1).map(|dim| usize::try_from(*dim).unwrap_or_default());
             Tensor::from_f32(std::iter::once(rows).chain(inner).collect(), values)

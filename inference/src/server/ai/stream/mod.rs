@@ -109,7 +109,7 @@ impl<R: Stream<Item = Result<wire::StreamAnalysisRequest, Status>> + Unpin> Open
             Reader::Biomarker(_) | Reader::Trend(_) | Reader::HealthScore(_) | Reader::Food(_) => {
                 Err(read::invalid("start.model_name", "is no anomaly model"))
             }
-            Reader::Value(_) | Reader::Unasked => {
+            Reader::Value(_) | Reader::Text(_) | Reader::Unasked => {
                 Err(read::invalid("start.model_name", "is no anomaly model"))
             }
         }
@@ -125,7 +125,7 @@ impl Inner {
         let takes_sweeps = |asked: &Asked| match &*asked.reader {
             Reader::Anomaly(encoder) => encoder.channels().is_some(),
             Reader::Biomarker(_) | Reader::Trend(_) | Reader::HealthScore(_) => false,
-            Reader::Food(_) | Reader::Value(_) | Reader::Unasked => false,
+            Reader::Food(_) | Reader::Value(_) | Reader::Text(_) | Reader::Unasked => false,
         };
         let found = self.asked(Family::Anomaly).into_iter().find(takes_sweeps);
         found.ok_or_else(|| self.unavailable(Family::Anomaly))
@@ -209,7 +209,7 @@ impl<R: Stream<Item = Result<wire::StreamAnalysisRequest, Status>> + Unpin> Runn
         match &*self.asked.reader {
             Reader::Anomaly(encoder) => Ok(encoder),
             Reader::Biomarker(_) | Reader::Trend(_) | Reader::HealthScore(_) => Err(self.mismatched()),
-            Reader::Food(_) | Reader::Value(_) | Reader::Unasked => Err(self.mismatched()),
+            Reader::Food(_) | Reader::Value(_) | Reader::Text(_) | Reader::Unasked => Err(self.mismatched()),
         }
     }
 

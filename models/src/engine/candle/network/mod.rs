@@ -14,6 +14,8 @@
 //!
 //! Trained tensors start at zero and must be drawn before training. All others have neutral
 //! defaults; they are read at each use, so setting them after the network was built counts.
+//!
+//! [`Transformer`] stands beside them: it takes tokens, is only served, and keeps the published names.
 
 mod autoencoder;
 mod classifier;
@@ -23,6 +25,7 @@ mod regressor;
 mod risk;
 mod slice;
 mod standardise;
+mod transformer;
 
 pub use autoencoder::Autoencoder;
 use candle_core::{Device, Result, Tensor};
@@ -34,6 +37,7 @@ use rand_chacha::ChaCha8Rng;
 pub use regressor::Regressor;
 pub use risk::Risk;
 pub use standardise::{LOG_FLOOR, STANDARD_MAX, Standardise};
+pub use transformer::Transformer;
 
 use crate::bundle::NetworkConfig;
 
@@ -62,6 +66,9 @@ impl Network {
             NetworkConfig::Autoencoder(config) => Self::Autoencoder(Autoencoder::new(config, &vars)?),
             NetworkConfig::Forecaster(config) => Self::Forecaster(Forecaster::new(config, &vars)?),
             NetworkConfig::Risk(config) => Self::Risk(Risk::new(config, &vars)?),
+            NetworkConfig::Encoder(_) => {
+                candle_core::bail!("an encoder is a `Transformer`, which takes no numbers")
+            }
         })
     }
 
