@@ -13,9 +13,11 @@ mod error;
 mod filter;
 pub mod kernel;
 mod limits;
+pub mod matching;
 mod names;
 mod point;
 mod qdrant;
+pub mod trigram;
 mod vector_store;
 
 pub use collection::{Collection, Field, FieldKind, Metric, Storage};
