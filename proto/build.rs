@@ -3,10 +3,12 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 6] = [
     "inference/grpc_service.proto",
     "manpasik/v1/common.proto",
     "manpasik/v1/ai_inference.proto",
+    "manpasik/v1/food.proto",
+    "manpasik/v1/knowledge.proto",
     "manpasik/v1/measurement.proto",
 ];
 

@@ -15,8 +15,9 @@ use axum::Router;
 use inference::server;
 use proto::manpasik::v1::{
     ai_inference_service_client::AiInferenceServiceClient,
-    ai_inference_service_server::AiInferenceServiceServer,
-    measurement_service_client::MeasurementServiceClient,
+    ai_inference_service_server::AiInferenceServiceServer, food_service_client::FoodServiceClient,
+    food_service_server::FoodServiceServer, knowledge_service_client::KnowledgeServiceClient,
+    knowledge_service_server::KnowledgeServiceServer, measurement_service_client::MeasurementServiceClient,
 };
 use services::{
     kernel::{GrpcService, in_process, remote},
@@ -71,11 +72,22 @@ impl App {
         if let Some(client) = &client {
             ai.set_measurements(Arc::new(measurements::Client::new(client.clone())));
         }
-        let mut grpc_routes = server::grpc_routes(&handle).add_service(local.clone());
+        let knowledge = KnowledgeServiceServer::new(server::knowledge::KnowledgeService::new(ai.clone()));
+        let food = FoodServiceServer::new(server::foods::FoodService::new(ai))
+            .max_decoding_message_size(AI_MESSAGE_BYTES_MAX);
+        let mut grpc_routes = server::grpc_routes(&handle)
+            .add_service(local.clone())
+            .add_service(knowledge.clone())
+            .add_service(food.clone());
         if let Some(module) = &measurement {
             grpc_routes = grpc_routes.add_service(module.service());
         }
-        let clients = Clients { ai: AiInferenceServiceClient::new(in_process(local)), measurement: client };
+        let clients = Clients {
+            ai: AiInferenceServiceClient::new(in_process(local)),
+            knowledge: KnowledgeServiceClient::new(in_process(knowledge)),
+            food: FoodServiceClient::new(in_process(food)),
+            measurement: client,
+        };
         let http_routes = server::http_routes(&handle).merge(gateway::router(clients));
         let grace = Duration::from_millis(config.server.shutdown_grace_ms);
         Ok(Self { inference, measurement, grpc, http, addresses, grpc_routes, http_routes, grace })

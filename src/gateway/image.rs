@@ -16,8 +16,8 @@ use tonic::Status;
 
 use super::answer::{Body, Failure, json, read};
 
-/// `POST` of a photo, raw or inside JSON; `?portion_grams=` and `?explain=true` go with a
-/// raw one.
+/// `POST` of a photo, raw or inside JSON; `?portion_grams=`, `?user_id=` and
+/// `?explain=true` go with a raw one.
 pub(super) async fn estimate(
     State(mut client): State<AiInferenceServiceClient<GrpcService>>,
     Query(query): Query<HashMap<String, String>>,
@@ -46,7 +46,8 @@ fn request(
         })?),
     };
     let explain = query.get("explain").is_some_and(|text| text == "true");
-    Ok(EstimateFoodCaloriesRequest { image: body, portion_grams, explain })
+    let user_id = query.get("user_id").cloned().unwrap_or_default();
+    Ok(EstimateFoodCaloriesRequest { image: body, portion_grams, explain, user_id })
 }
 
 #[cfg(test)]

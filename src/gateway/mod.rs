@@ -6,6 +6,7 @@
 
 mod answer;
 mod image;
+mod near;
 mod openapi;
 mod routes;
 
@@ -13,8 +14,8 @@ use std::time::Duration;
 
 use axum::{Router, extract::DefaultBodyLimit};
 use proto::manpasik::v1::{
-    ai_inference_service_client::AiInferenceServiceClient,
-    measurement_service_client::MeasurementServiceClient,
+    ai_inference_service_client::AiInferenceServiceClient, food_service_client::FoodServiceClient,
+    knowledge_service_client::KnowledgeServiceClient, measurement_service_client::MeasurementServiceClient,
 };
 use services::kernel::GrpcService;
 use tower_http::timeout::RequestBodyTimeoutLayer;
@@ -29,6 +30,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(crate) struct Clients {
     pub(crate) ai: AiInferenceServiceClient<GrpcService>,
+    pub(crate) knowledge: KnowledgeServiceClient<GrpcService>,
+    pub(crate) food: FoodServiceClient<GrpcService>,
     /// Absent when the service is not mounted in this process.
     pub(crate) measurement: Option<MeasurementServiceClient<GrpcService>>,
 }
@@ -36,7 +39,8 @@ pub(crate) struct Clients {
 /// Every route, and their description at `/openapi.json`.
 pub(crate) fn router(clients: Clients) -> Router {
     let described = openapi::document(&routes::all());
-    let mut router = routes::ai(clients.ai);
+    let mut router =
+        routes::ai(clients.ai).merge(near::knowledge(clients.knowledge)).merge(near::foods(clients.food));
     if let Some(measurement) = clients.measurement {
         router = router.merge(routes::measurement(measurement));
     }

@@ -19,7 +19,7 @@ use tonic::{Status, Streaming};
 
 use super::{
     answer::{Body, Failure, json, read},
-    image,
+    image, near,
 };
 
 type Ai = AiInferenceServiceClient<GrpcService>;
@@ -40,6 +40,15 @@ pub(super) struct Route {
     pub(super) lines: bool,
     /// Names that may stand in the query string.
     pub(super) query: &'static [&'static str],
+}
+
+/// Names that may stand in the query string of an RPC.
+fn query(rpc: &str) -> &'static [&'static str] {
+    match rpc {
+        rpc if rpc.ends_with("History") => &HISTORY_QUERY,
+        rpc if rpc.ends_with(".ListFoods") || rpc.ends_with(".DeleteFood") => &["userId"],
+        _ => &[],
+    }
 }
 
 /// Every route of every service.
@@ -65,9 +74,9 @@ pub(super) fn all() -> Vec<Route> {
         path,
         rpc,
         lines: rpc.contains(".Stream"),
-        query: if rpc.ends_with("History") { &HISTORY_QUERY } else { &[] },
+        query: query(rpc),
     };
-    AI.into_iter().chain(MEASUREMENT).map(route).collect()
+    AI.into_iter().chain(MEASUREMENT).chain(near::ROUTES).map(route).collect()
 }
 
 /// Routes of typed inference.
@@ -163,7 +172,7 @@ pub(super) fn measurement(client: Measurement) -> Router {
 }
 
 /// Reads the body, asks the service, writes the answer.
-async fn call<Q: DeserializeOwned, A: Serialize>(
+pub(super) async fn call<Q: DeserializeOwned, A: Serialize>(
     body: &Bytes,
     ask: impl AsyncFnOnce(Q) -> Result<tonic::Response<A>, Status>,
 ) -> Response {

@@ -12,7 +12,7 @@
 mod table;
 mod threshold;
 
-pub use table::{Entry, Names, TableError};
+pub use table::{Entry, Names, Spelling, TableError};
 
 /// How a name was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

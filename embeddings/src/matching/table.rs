@@ -48,7 +48,7 @@ pub enum TableError {
 }
 
 /// Names and synonyms of a table.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Names {
     spellings: Vec<Spelling>,
     exact: HashMap<String, usize>,

@@ -2,11 +2,14 @@
 
 pub mod ai;
 mod encoding;
+pub mod foods;
 pub mod health;
+pub mod knowledge;
 pub mod metrics;
 pub mod oip;
 mod oversize;
 pub mod reflection;
+mod stored;
 mod transport;
 
 use axum::Router;
@@ -16,8 +19,13 @@ use crate::Handle;
 pub use transport::{serve_grpc, serve_http};
 
 /// Services whose state the health service tells; all of them are up when inference is.
-const SERVICES: [&str; 3] =
-    ["inference.GRPCInferenceService", "manpasik.v1.AiInferenceService", "manpasik.v1.MeasurementService"];
+const SERVICES: [&str; 5] = [
+    "inference.GRPCInferenceService",
+    "manpasik.v1.AiInferenceService",
+    "manpasik.v1.MeasurementService",
+    "manpasik.v1.FoodService",
+    "manpasik.v1.KnowledgeService",
+];
 
 /// What every gRPC port carries: the Open Inference Protocol, health and reflection. Further
 /// services are added by the composition root.

@@ -259,6 +259,7 @@ async fn a_photo_gets_the_energy_of_its_food() {
         image: image.into(),
         portion_grams,
         explain: true,
+        ..Default::default()
     };
     let answer =
         running.client.estimate_food_calories(ask(food::photo(), Some(60.0))).await.expect("answers");

@@ -7,6 +7,7 @@ mod ai;
 mod bundles;
 mod drain;
 mod food;
+mod knowledge;
 mod oip_grpc;
 mod oip_rest;
 mod operations;

@@ -272,7 +272,8 @@ fn weights(config: &BundleConfig) -> Vec<u8> {
         NetworkConfig::Classifier(_)
         | NetworkConfig::Regressor(_)
         | NetworkConfig::Autoencoder(_)
-        | NetworkConfig::Risk(_) => (width, true),
+        | NetworkConfig::Risk(_)
+        | NetworkConfig::Encoder(_) => (width, true),
     };
     named.push(("standardise.center".into(), tensor(&[columns], |_| 10.0)));
     named.push(("standardise.scale".into(), tensor(&[columns], |_| 40.0)));

@@ -2,34 +2,103 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use clinical::Unit;
+use embeddings::Tenant;
 use models::{
+    Tensor,
     bundle::Family,
-    family::food::{Answer, Candidate},
+    family::{
+        Encoded,
+        food::{Answer, CANDIDATES, Candidate, Case, Encoder},
+    },
 };
 use proto::manpasik::v1 as wire;
 use tonic::Status;
 
-use crate::InferError;
+use crate::{
+    InferError,
+    server::{
+        foods::{self, Dish, Photo},
+        stored::failed,
+    },
+};
 
 use super::{
-    DISCLAIMER, Inner,
+    AiService, DISCLAIMER, Inner,
     analyze::mismatched,
-    family::{Reader, refused},
+    family::{Asked, Reader, refused},
     write,
 };
 
 /// When a photo that found no place may come again.
 const RETRY_MS: u64 = 1000;
+/// Portion of an enrolled dish unless it was weighed, gram: no table knows the usual one.
+const PORTION_GRAMS: f64 = 100.0;
+
+/// A photo that went through the food model.
+struct Seen {
+    asked: Asked,
+    encoded: Encoded<Case>,
+    outputs: Vec<Tensor>,
+}
+
+impl Seen {
+    fn encoder(&self) -> Result<&Encoder, Status> {
+        match &*self.asked.reader {
+            Reader::Food(encoder) => Ok(encoder),
+            Reader::Biomarker(_) | Reader::Anomaly(_) | Reader::Trend(_) | Reader::HealthScore(_) => {
+                Err(mismatched(&self.asked))
+            }
+            Reader::Value(_) | Reader::Text(_) | Reader::Unasked => Err(mismatched(&self.asked)),
+        }
+    }
+
+    /// The photo as the vector that dishes are compared by.
+    fn photo(&self) -> Result<Photo, Status> {
+        let vector = self.encoder()?.features(&self.encoded, &self.outputs).map_err(refused)?;
+        Ok(Photo { vector, version: self.asked.reference.version.clone() })
+    }
+}
+
+impl AiService {
+    /// The vector of a photo by the image model that serves.
+    pub(in crate::server) async fn features(
+        &self,
+        image: Bytes,
+    ) -> Result<(Photo, wire::ModelReference), Status> {
+        let seen = self.0.see(image, None, false).await?;
+        Ok((seen.photo()?, seen.asked.reference))
+    }
+}
 
 impl Inner {
     pub(super) async fn food(
         &self,
         request: wire::EstimateFoodCaloriesRequest,
     ) -> Result<wire::EstimateFoodCaloriesResponse, Status> {
-        let wire::EstimateFoodCaloriesRequest { image, portion_grams, explain } = request;
-        let models = self.asked(Family::Food);
-        let asked = models.first().ok_or_else(|| self.unavailable(Family::Food))?;
+        let wire::EstimateFoodCaloriesRequest { image, portion_grams, explain, user_id } = request;
+        let user = if user_id.is_empty() { None } else { Some(foods::user(user_id)?) };
+        let seen = self.see(image, portion_grams, explain).await?;
+        let answer = seen.encoder()?.decode(&seen.encoded, &seen.outputs).map_err(refused)?;
+        let answer = told(answer, seen.asked.reference.clone());
+        let Some(user) = user else { return Ok(answer) };
+        match self.enrolled(&user, &seen).await {
+            Ok(Some((dish, likeness))) => Ok(as_enrolled(answer, dish, likeness, portion_grams)),
+            Ok(None) => Ok(answer),
+            // The classifier's answer is worth having without them.
+            Err(status) => Ok(without_dishes(answer, &status)),
+        }
+    }
+
+    /// The person's dish that the photo shows.
+    async fn enrolled(&self, user: &Tenant, seen: &Seen) -> Result<Option<(Dish, f32)>, Status> {
+        self.dishes()?.nearest(user, seen.photo()?).await.map_err(|error| failed(&error))
+    }
+
+    async fn see(&self, image: Bytes, portion_grams: Option<f64>, explain: bool) -> Result<Seen, Status> {
+        let asked = self.asked(Family::Food).into_iter().next();
+        let asked = asked.ok_or_else(|| self.unavailable(Family::Food))?;
         // Decoding takes a processor and memory for a while: off the network threads, few at a time.
         let busy = || Status::from(InferError::Overloaded { model: "food".into(), retry_after_ms: RETRY_MS });
         let _place = self.places.try_acquire().map_err(|_| busy())?;
@@ -48,12 +117,56 @@ impl Inner {
         };
         let encoded = tokio::task::spawn_blocking(encode).await;
         let encoded = encoded.map_err(|_| Status::internal("the photo could not be decoded"))?;
-        let encoded = encoded.ok_or_else(|| mismatched(asked))?.map_err(refused)?;
-        let Reader::Food(encoder) = &*asked.reader else { return Err(mismatched(asked)) };
+        let encoded = encoded.ok_or_else(|| mismatched(&asked))?.map_err(refused)?;
         let outputs = self.run(&asked.served, &encoded.tensors).await?;
-        let answer = encoder.decode(&encoded, &outputs).map_err(refused)?;
-        Ok(told(answer, asked.reference.clone()))
+        Ok(Seen { asked, encoded, outputs })
     }
+}
+
+/// The answer with the enrolled dish in front of what the classifier thinks.
+fn as_enrolled(
+    mut answer: wire::EstimateFoodCaloriesResponse,
+    dish: Dish,
+    likeness: f32,
+    portion_grams: Option<f64>,
+) -> wire::EstimateFoodCaloriesResponse {
+    let Dish { name, kcal_per_100g, .. } = dish;
+    let grams = portion_grams.unwrap_or(PORTION_GRAMS);
+    let item = wire::FoodItem {
+        name,
+        confidence: likeness.into(),
+        energy_density: Some(write::plain("energy_density", kcal_per_100g, Unit::KiloCaloriePer100G)),
+        portion: Some(write::plain("portion", grams, Unit::Gram)),
+        portion_is_default: portion_grams.is_none(),
+        energy: Some(write::plain("energy", kcal_per_100g * grams / 100.0, Unit::KiloCalorie)),
+        nutrition_source: "enrolled by the user".into(),
+        method: wire::FoodMethod::Enrolled.into(),
+        ..Default::default()
+    };
+    answer.warnings.retain(|warning| !["unsure", "default_portion"].contains(&warning.code.as_str()));
+    let text = "the energy is the one enrolled with the dish; how exact it is nobody measured, so there is no interval";
+    answer.warnings.push(write::warning("enrolled", text, "user_id"));
+    if item.portion_is_default {
+        let text = "the portion is 100 g, not measured; send portion_grams";
+        answer.warnings.push(write::warning("default_portion", text, "portion_grams"));
+    }
+    if let Some(safety) = &mut answer.safety {
+        safety.verdict = wire::Verdict::Unspecified.into();
+    }
+    answer.unsure = false;
+    answer.candidates.insert(0, item.clone());
+    answer.candidates.truncate(CANDIDATES);
+    answer.item = Some(item);
+    answer
+}
+
+fn without_dishes(
+    mut answer: wire::EstimateFoodCaloriesResponse,
+    status: &Status,
+) -> wire::EstimateFoodCaloriesResponse {
+    let text = format!("enrolled dishes could not be looked at: {}", status.message());
+    answer.warnings.push(write::warning("no_dishes", text, "user_id"));
+    answer
 }
 
 fn told(answer: Answer, model: wire::ModelReference) -> wire::EstimateFoodCaloriesResponse {
@@ -109,5 +222,6 @@ fn item(candidate: Candidate) -> wire::FoodItem {
             nutrient("carbohydrate", row.carbohydrate_per_100g),
         ],
         nutrition_source: row.source,
+        method: wire::FoodMethod::Classified.into(),
     }
 }

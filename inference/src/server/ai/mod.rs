@@ -13,6 +13,7 @@ mod list;
 mod read;
 mod sensor;
 mod stream;
+mod text;
 mod trend;
 mod write;
 
@@ -22,10 +23,13 @@ use proto::manpasik::v1::{self as wire, ai_inference_service_server::AiInference
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::foods::Dishes;
 use crate::{Handle, MeasurementSource};
+pub(in crate::server) use read::invalid;
+pub(in crate::server) use write::warning;
 
 /// What every answer says about itself.
-pub(super) const DISCLAIMER: &str =
+pub(in crate::server) const DISCLAIMER: &str =
     "Reference information, not a diagnosis. Ask a doctor before acting on it.";
 
 /// The service. Clones share everything.
@@ -36,6 +40,7 @@ struct Inner {
     handle: Handle,
     families: family::Families,
     measurements: OnceLock<Arc<dyn MeasurementSource>>,
+    dishes: OnceLock<Dishes>,
     /// Photos being decoded.
     decoders: Arc<Semaphore>,
     /// Photos anywhere between arrival and answer.
@@ -49,20 +54,37 @@ impl AiService {
         let families = family::Families::default();
         let decoders = Arc::new(Semaphore::new(handle.limits().photo_decoders_max));
         let places = Semaphore::new(handle.limits().photos_max);
-        Self(Arc::new(Inner { handle, families, measurements: OnceLock::new(), decoders, places }))
+        let (measurements, dishes) = (OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Inner { handle, families, measurements, dishes, decoders, places }))
     }
 
     /// Tells where measurement ids resolve; the first call counts. Without one, ids are refused.
     pub fn set_measurements(&self, source: Arc<dyn MeasurementSource>) {
         let _ = self.0.measurements.set(source);
     }
+
+    /// Tells where enrolled dishes are; the first call counts.
+    pub(in crate::server) fn set_dishes(&self, dishes: Dishes) {
+        let _ = self.0.dishes.set(dishes);
+    }
+
+    /// Where enrolled dishes are.
+    pub(in crate::server) fn dishes(&self) -> Result<&Dishes, Status> {
+        self.0.dishes()
+    }
 }
 
 impl Inner {
+    fn dishes(&self) -> Result<&Dishes, Status> {
+        self.dishes
+            .get()
+            .ok_or_else(|| Status::unavailable("no vector store is connected, so no dish is known"))
+    }
+
     /// The stored measurement `id`.
     async fn measurement(&self, id: &str) -> Result<wire::Measurement, Status> {
         if id.is_empty() || id.len() > read::TEXT_CHARS_MAX {
-            return Err(read::invalid("measurement_id", "must be 1 to 256 characters"));
+            return Err(invalid("measurement_id", "must be 1 to 256 characters"));
         }
         match self.measurements.get() {
             Some(source) => source.measurement(id).await,

@@ -14,7 +14,7 @@ pub(super) const TEXT_CHARS_MAX: usize = 256;
 const ITEMS_MAX: usize = 256;
 
 /// A refusal that begins with the field.
-pub(super) fn invalid(field: impl std::fmt::Display, reason: impl std::fmt::Display) -> Status {
+pub(in crate::server) fn invalid(field: impl std::fmt::Display, reason: impl std::fmt::Display) -> Status {
     Status::invalid_argument(format!("{field}: {reason}"))
 }
 

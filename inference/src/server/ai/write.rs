@@ -91,7 +91,7 @@ pub(super) fn range(biomarker: Biomarker, person: &Person) -> Option<wire::Refer
     })
 }
 
-pub(super) fn warning(code: &str, message: impl Into<String>, field: &str) -> wire::Warning {
+pub(in crate::server) fn warning(code: &str, message: impl Into<String>, field: &str) -> wire::Warning {
     wire::Warning { code: code.into(), message: message.into(), field: field.into() }
 }
 

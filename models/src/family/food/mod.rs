@@ -158,6 +158,20 @@ impl Encoder {
         })
     }
 
+    /// The pooled layer before the classifier, of the case itself: photos of alike food have vectors that point alike.
+    ///
+    /// # Errors
+    /// [`ModelError::Run`] when the network has no such output or it is not finite.
+    pub fn features(&self, encoded: &Encoded<Case>, outputs: &[Tensor]) -> Result<Vec<f32>, ModelError> {
+        let width = outputs.get(1).and_then(|features| features.shape().get(1).copied()).unwrap_or(0);
+        if width == 0 {
+            let reason = "it has no output of features".to_owned();
+            return Err(ModelError::Run { model: self.model.clone(), reason });
+        }
+        let features = output(&self.model, outputs, 1, (encoded.rows(), width))?;
+        Ok(features.into_iter().take(width).map(|value| value as f32).collect())
+    }
+
     /// Lowest and highest energy per 100 g among the most likely foods that together reach the coverage of all foods.
     fn densities(&self, ranked: &[(&FoodRow, f64)]) -> (f64, f64) {
         let all: f64 = ranked.iter().map(|(_, share)| share).sum();

@@ -88,7 +88,8 @@ pub(crate) fn config(network: &NetworkConfig) -> BundleConfig {
         NetworkConfig::Classifier(_)
         | NetworkConfig::Regressor(_)
         | NetworkConfig::Autoencoder(_)
-        | NetworkConfig::Risk(_) => None,
+        | NetworkConfig::Risk(_)
+        | NetworkConfig::Encoder(_) => None,
     };
     BundleConfig {
         schema_version: SCHEMA_VERSION,
