@@ -56,6 +56,8 @@ pub(crate) enum Command {
     /// List, show, verify and fetch model bundles.
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Enrol, list and remove own dishes, which photos are then compared with.
+    Foods(Foods),
     /// Measure speed.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -137,6 +139,38 @@ pub(crate) enum ModelsCommand {
     },
 }
 
+/// Arguments of `foods`, which asks a running server.
+#[derive(Debug, Args)]
+pub(crate) struct Foods {
+    /// Whose dishes.
+    #[arg(long, global = true, default_value = "local", value_name = "ID")]
+    pub(crate) user: String,
+    #[command(subcommand)]
+    pub(crate) command: FoodsCommand,
+}
+
+/// What to do with dishes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FoodsCommand {
+    /// Enrol a dish, in place of one of that name; photos themselves are not kept.
+    Enrol {
+        /// Name of the dish, in any language.
+        name: String,
+        /// Folder with JPEG or PNG photos of it.
+        dir: PathBuf,
+        /// Energy, kcal per 100 g.
+        #[arg(long, value_name = "N")]
+        kcal_per_100g: f64,
+    },
+    /// Every dish.
+    List,
+    /// Forget a dish.
+    Remove {
+        /// Name of the dish.
+        name: String,
+    },
+}
+
 /// What to measure.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
@@ -184,6 +218,7 @@ impl Cli {
                 Command::Train(_)
                 | Command::Eval(_)
                 | Command::Models(_)
+                | Command::Foods(_)
                 | Command::Bench(_)
                 | Command::Predict(_),
             )

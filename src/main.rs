@@ -43,6 +43,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Some(Command::Train(train)) => commands::train::run(&config, train, json),
         Some(Command::Eval(eval)) => commands::eval::run(&config, eval, json),
         Some(Command::Models(models)) => commands::models::run(&config, models, json),
+        Some(Command::Foods(foods)) => commands::foods::run(&config, foods, json),
         Some(Command::Bench(bench)) => commands::bench::run(&config, bench, json),
         Some(Command::Predict(predict)) => commands::predict::run(&config, predict, json),
     }
