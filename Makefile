@@ -11,9 +11,10 @@ unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS
 
 ONCE ?=
 CASES ?= 1000000
+ROUNDS ?= 200
 export ONCE
 
-.PHONY: run test check build setup bench fuzz clean help
+.PHONY: run test check build setup bench fuzz chaos clean help
 
 run: ## Set up, build, show every model answering real input, keep serving (ONCE=1: stop after the answers)
 	@scripts/run
@@ -36,6 +37,9 @@ bench: build ## Measure the server against a bare echo on this machine (docs/ben
 
 fuzz: ## Throw CASES (default 1,000,000) broken inputs at every decoder that faces the network
 	@PROPTEST_CASES=$(CASES) cargo test --release --workspace --lib --bins --tests -- fuzz
+
+chaos: ## Kill the vector store ROUNDS (default 200) times at random points, and load it for a minute
+	@MANPASIK_CHAOS_ROUNDS=$(ROUNDS) cargo test --release --workspace --lib --bins --tests -- chaos
 
 clean: ## Remove what was built here (the data folder of the user is kept)
 	@cargo clean

@@ -29,8 +29,10 @@ pub struct Limits {
     pub write_queue_max: usize,
     /// Points that share one transaction.
     pub commit_points_max: usize,
-    /// Searches that run at once; a few more wait for their turn.
-    pub searches_max: usize,
+    /// Searches that run at once.
+    pub search_threads_max: usize,
+    /// Searches that wait for their turn; one more is refused.
+    pub search_queue_max: usize,
     /// Longest wait of one call, its turn included.
     pub call_ms_max: u64,
     /// Matching points below which they are all compared instead of asking the index.
@@ -76,7 +78,8 @@ impl Default for Limits {
             points_max: 16_000_000,
             write_queue_max: 1_024,
             commit_points_max: 4_000,
-            searches_max: 256,
+            search_threads_max: 16,
+            search_queue_max: 1_024,
             call_ms_max: 10_000,
             exact_below_points: 2_000,
             index_threads_max: 2,
@@ -96,6 +99,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Threads that may be inside an index at once: searches, those that add, and the one that measures.
+    pub(crate) const fn inside_max(&self) -> usize {
+        self.search_threads_max + self.index_threads_max + 2
+    }
+
     /// Refuses `got` above `max`.
     pub(crate) fn most(&self, what: &'static str, got: usize, max: usize) -> Result<(), EmbeddingError> {
         if got > max { Err(EmbeddingError::TooMany { what, got, max }) } else { Ok(()) }

@@ -155,8 +155,8 @@ fn check_vector(vector: &[f32], collection: &Collection) -> Result<(), Embedding
         Storage::F32 | Storage::I8 => f32::MAX,
         Storage::F16 => F16_MAX,
     };
-    // NaN compares with nothing, so the test is for what is allowed.
-    if let Some(at) = vector.iter().position(|value| !(value.abs() <= largest)) {
+    let fits = |value: &f32| value.is_finite() && value.abs() <= largest;
+    if let Some(at) = vector.iter().position(|value| !fits(value)) {
         return Err(EmbeddingError::NotFinite { place: format!("number {at} of the vector") });
     }
     check_length(vector, collection)

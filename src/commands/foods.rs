@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use proto::manpasik::v1::{
-    DeleteFoodRequest, EnrolFoodRequest, EnrolledFood, ListFoodsRequest, food_service_client::FoodServiceClient,
+    DeleteFoodRequest, EnrolFoodRequest, EnrolledFood, ListFoodsRequest,
+    food_service_client::FoodServiceClient,
 };
 use tonic::transport::Channel;
 
@@ -26,7 +27,9 @@ pub(crate) fn run(config: &Config, foods: &Foods, json: bool) -> anyhow::Result<
         let uri = format!("http://{}", config.server.grpc);
         let channel = Channel::from_shared(uri.clone())?.connect().await;
         let channel = channel.with_context(|| {
-            format!("no server answers at {uri}; start `manpasik serve`, or set server.grpc in the configuration")
+            format!(
+                "no server answers at {uri}; start `manpasik serve`, or set server.grpc in the configuration"
+            )
         })?;
         let mut client = FoodServiceClient::new(channel);
         let user_id = foods.user.clone();
@@ -42,7 +45,11 @@ pub(crate) fn run(config: &Config, foods: &Foods, json: bool) -> anyhow::Result<
             FoodsCommand::Remove { name } => {
                 let request = DeleteFoodRequest { user_id, name: name.clone() };
                 let answer = client.delete_food(request).await?.into_inner();
-                if json { print_json(&answer) } else { print(&format!("forgot {name} ({} photos)", answer.images)) }
+                if json {
+                    print_json(&answer)
+                } else {
+                    print(&format!("forgot {name} ({} photos)", answer.images))
+                }
             }
         }
     })
@@ -75,7 +82,8 @@ async fn enrol(
 
 /// The JPEG and PNG files of a folder, by name.
 fn photos(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let listed = std::fs::read_dir(dir).with_context(|| format!("cannot read the folder `{}`", dir.display()))?;
+    let listed =
+        std::fs::read_dir(dir).with_context(|| format!("cannot read the folder `{}`", dir.display()))?;
     let is_photo = |path: &PathBuf| {
         let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
         extension.is_some_and(|extension| ["jpg", "jpeg", "png"].iter().any(|known| extension == *known))
@@ -88,7 +96,9 @@ fn photos(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     photos.sort();
     match photos.len() {
         0 => bail!("`{}` holds no .jpg, .jpeg or .png file", dir.display()),
-        count if count > PHOTOS_MAX => bail!("`{}` holds {count} photos, at most {PHOTOS_MAX}", dir.display()),
+        count if count > PHOTOS_MAX => {
+            bail!("`{}` holds {count} photos, at most {PHOTOS_MAX}", dir.display())
+        }
         _ => Ok(photos),
     }
 }

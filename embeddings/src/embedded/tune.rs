@@ -1,0 +1,57 @@
+//! How many candidates a search must keep for its recall: measured, because it depends on the data.
+//!
+//! Clear clusters need a few dozen, nearly isotropic data hundreds, and no formula tells which it is. So points are
+//! taken as questions, their true neighbours found by comparing all, and the candidates doubled until the index
+//! agrees.
+
+use std::collections::HashSet;
+
+use super::generation::Generation;
+use crate::{EmbeddingError, Limits};
+
+/// Points that serve as questions.
+const QUESTIONS: usize = 48;
+/// Neighbours that count: recall at ten.
+const NEIGHBOURS: usize = 10;
+
+/// Questions with their true neighbours.
+pub(super) struct Exam(Vec<(u32, HashSet<u32>)>);
+
+impl Exam {
+    /// Takes indexed points spread evenly over the slots and finds their neighbours.
+    pub(super) fn new(generation: &Generation) -> Self {
+        let indexed = generation.indexed();
+        let step = (indexed as usize / QUESTIONS).max(1);
+        let questions = (0..indexed).step_by(step).filter(|slot| generation.rows.lives(*slot));
+        let truth = |slot| (slot, generation.nearest_to(slot, NEIGHBOURS).into_iter().collect());
+        Self(questions.map(truth).collect())
+    }
+
+    /// Share of true neighbours the index finds; 1 when there is nothing to find.
+    pub(super) fn recall(&self, generation: &Generation, expansion: usize) -> Result<f64, EmbeddingError> {
+        let (mut found, mut wanted) = (0, 0);
+        for (slot, truth) in &self.0 {
+            let by_graph = generation.nearest_by_graph(*slot, NEIGHBOURS, expansion)?;
+            found += by_graph.iter().filter(|slot| truth.contains(slot)).count();
+            wanted += truth.len();
+        }
+        Ok(if wanted == 0 { 1.0 } else { found as f64 / wanted as f64 })
+    }
+}
+
+/// Sets the candidates of a build to the fewest that reach the recall; the recall reached.
+pub(super) fn tune(generation: &Generation, limits: &Limits) -> Result<f64, EmbeddingError> {
+    let exam = Exam::new(generation);
+    let wanted = limits.recall_percent_min as f64 / 100.0;
+    let mut expansion = limits.expansion_min;
+    loop {
+        let recall = exam.recall(generation, expansion)?;
+        if recall >= wanted || expansion >= limits.expansion_max {
+            generation.graph.set_expansion(expansion);
+            return Ok(recall);
+        }
+        // Halfway between powers of two as well: a search takes time in proportion.
+        let next = if expansion.is_power_of_two() { expansion * 3 / 2 } else { expansion / 3 * 4 };
+        expansion = next.min(limits.expansion_max);
+    }
+}

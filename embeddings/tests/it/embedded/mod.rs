@@ -1,0 +1,6 @@
+//! What only the embedded store promises.
+
+mod crash;
+mod damage;
+mod load;
+mod running;
