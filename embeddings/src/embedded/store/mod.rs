@@ -16,8 +16,10 @@ use crate::{Collection, EmbeddingError, Payload};
 const ROWS_PER_STATEMENT: usize = 500;
 /// Rows removed at once where a dropped collection is cleared away.
 const PURGE_ROWS: u64 = 2_000;
-/// Bounds that fit large transactions on slow disks.
-const LIMITS: store::Limits = store::Limits { connections_max: 4, busy_ms_max: 10_000, call_ms_max: 30_000 };
+/// Longest wait for another writer: a whole transaction on a slow disk.
+const BUSY_MS_MAX: u64 = 10_000;
+/// Longest wait for one call, large transactions on slow disks included.
+const CALL_MS_MAX: u64 = 30_000;
 
 /// A point as it is kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +58,9 @@ pub(super) fn payload(text: &str, collection: &Collection) -> Result<Payload, Em
 impl Store {
     /// Opens the database and brings its tables up to date.
     pub(super) async fn open(url: &Url) -> Result<Self, EmbeddingError> {
-        Ok(Self(Database::open::<migration::Migrator>(url, LIMITS).await?))
+        let limits =
+            store::Limits { busy_ms_max: BUSY_MS_MAX, call_ms_max: CALL_MS_MAX, ..store::Limits::default() };
+        Ok(Self(Database::open::<migration::Migrator>(url, limits).await?))
     }
 
     /// Every collection with its number.
