@@ -3,13 +3,15 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 8] = [
     "inference/grpc_service.proto",
     "manpasik/v1/common.proto",
     "manpasik/v1/ai_inference.proto",
     "manpasik/v1/food.proto",
     "manpasik/v1/knowledge.proto",
     "manpasik/v1/measurement.proto",
+    "manpasik/v1/events.proto",
+    "manpasik/v1/vector.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

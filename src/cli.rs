@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Overrides;
+use crate::config::{Overrides, VectorStoreKind};
 
 /// Serve, train, check and try the ManPaSik models.
 ///
@@ -58,6 +58,9 @@ pub(crate) enum Command {
     Models(ModelsCommand),
     /// Enrol, list and remove own dishes, which photos are then compared with.
     Foods(Foods),
+    /// Look after the vector store; stop the server on its data folder first.
+    #[command(subcommand)]
+    Vectors(VectorsCommand),
     /// Measure speed.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -171,6 +174,29 @@ pub(crate) enum FoodsCommand {
     },
 }
 
+/// What to do with the vector store that the configuration names (vectors.store).
+#[derive(Debug, Subcommand)]
+pub(crate) enum VectorsCommand {
+    /// Every collection with its size and how far its index is.
+    Stats,
+    /// Check that rows and index fit together; fails when they do not.
+    Verify {
+        /// Name of a collection; none: every one.
+        collection: Option<String>,
+    },
+    /// Build indexes anew from the rows.
+    Rebuild {
+        /// Name of a collection; none: every one.
+        collection: Option<String>,
+    },
+    /// Copy everything into the other store and count it there; what is there already is kept.
+    Migrate {
+        /// Store to copy into.
+        #[arg(long, value_enum)]
+        to: VectorStoreKind,
+    },
+}
+
 /// What to measure.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
@@ -219,6 +245,7 @@ impl Cli {
                 | Command::Eval(_)
                 | Command::Models(_)
                 | Command::Foods(_)
+                | Command::Vectors(_)
                 | Command::Bench(_)
                 | Command::Predict(_),
             )

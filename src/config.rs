@@ -19,7 +19,7 @@ use figment::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::paths;
+use crate::{paths, secret::Secret};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) server: Server,
     pub(crate) models: Models,
     pub(crate) services: Services,
+    pub(crate) vectors: Vectors,
     pub(crate) log: Log,
 }
 
@@ -68,6 +69,28 @@ pub(crate) struct Services {
     pub(crate) inference_uri: String,
 }
 
+/// Where vectors are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Vectors {
+    /// `embedded`: in the data folder; `qdrant`: on a Qdrant server.
+    pub(crate) store: VectorStoreKind,
+    /// gRPC address of the Qdrant server, such as `http://127.0.0.1:6334`.
+    pub(crate) qdrant_url: String,
+    /// Key the Qdrant server asks for; empty: none.
+    pub(crate) qdrant_api_key: Secret,
+}
+
+/// The vector stores there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum VectorStoreKind {
+    /// In this process, on files of the data folder.
+    Embedded,
+    /// On the Qdrant server of vectors.qdrant_url.
+    Qdrant,
+}
+
 /// What is logged and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,6 +112,11 @@ impl Default for Config {
             },
             models: Models { bundles: Vec::new(), onnxruntime: PathBuf::new(), onnx_threads: onnx_threads() },
             services: Services { enabled: vec!["*".into()], inference_uri: String::new() },
+            vectors: Vectors {
+                store: VectorStoreKind::Embedded,
+                qdrant_url: String::new(),
+                qdrant_api_key: Secret::default(),
+            },
             log: Log { filter: "warn,manpasik=info".into(), json: false },
         }
     }
@@ -159,6 +187,7 @@ impl Config {
         if self.server.shutdown_grace_ms == 0 {
             faults.push("server.shutdown_grace_ms: must be at least 1".into());
         }
+        self.check_vectors(faults);
         for (key, address) in [("grpc", self.server.grpc), ("http", self.server.http)] {
             if !address.ip().is_loopback() {
                 faults.push(format!(
@@ -174,6 +203,23 @@ impl Config {
                     SERVICES.join(", ")
                 ));
             }
+        }
+    }
+
+    fn check_vectors(&self, faults: &mut Vec<String>) {
+        let url = &self.vectors.qdrant_url;
+        let is_url = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+        match self.vectors.store {
+            // The text is not repeated: it can hold a password.
+            _ if !url.is_empty() && !is_url => {
+                faults.push("vectors.qdrant_url: must begin with http:// or https://".into());
+            }
+            VectorStoreKind::Qdrant if url.is_empty() => faults.push(
+                "vectors.qdrant_url: is empty; with vectors.store = \"qdrant\" give the gRPC address, \
+                 such as http://127.0.0.1:6334"
+                    .into(),
+            ),
+            VectorStoreKind::Qdrant | VectorStoreKind::Embedded => {}
         }
     }
 
@@ -229,6 +275,7 @@ fn section_faults(merged: &Figment, faults: &mut Vec<String>) -> bool {
         merged.extract_inner::<Server>("server").err(),
         merged.extract_inner::<Models>("models").err(),
         merged.extract_inner::<Services>("services").err(),
+        merged.extract_inner::<Vectors>("vectors").err(),
         merged.extract_inner::<Log>("log").err(),
     ];
     for error in checks.into_iter().flatten() {
@@ -269,6 +316,23 @@ mod tests {
         let text = "[server]\nhttp = \"0.0.0.0:80\"\n[services]\nenabled = [\"billing\"]\n";
         let message = load(text).expect_err("two faults").to_string();
         assert!(message.contains("not a loopback address") && message.contains("no service `billing`"));
+    }
+
+    #[test]
+    fn one_line_chooses_the_vector_store_and_its_key_is_not_shown() {
+        let text = "[vectors]\nstore = \"qdrant\"\n";
+        let message = load(text).expect_err("where is it?").to_string();
+        assert!(message.contains("vectors.qdrant_url: is empty"), "{message}");
+        let text = format!("{text}qdrant_url = \"http://host:6334\"\nqdrant_api_key = \"hunter2\"\n");
+        let config = load(&text).expect("valid");
+        assert_eq!(config.vectors.store, VectorStoreKind::Qdrant);
+        assert_eq!(config.vectors.qdrant_api_key.reveal(), "hunter2");
+        let shown = format!("{}{config:?}", config.dump().expect("dumps"));
+        assert!(!shown.contains("hunter2"), "{shown}");
+        let message = load("[vectors]\nstore = \"files\"\n").expect_err("no such store").to_string();
+        assert!(message.contains("embedded") && message.contains("qdrant"), "{message}");
+        let message = load("[vectors]\nqdrant_url = \"pass:word@host\"\n").expect_err("no URL").to_string();
+        assert!(!message.contains("pass:word"), "{message}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod config;
 mod gateway;
 mod logging;
 mod paths;
+mod secret;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Some(Command::Eval(eval)) => commands::eval::run(&config, eval, json),
         Some(Command::Models(models)) => commands::models::run(&config, models, json),
         Some(Command::Foods(foods)) => commands::foods::run(&config, foods, json),
+        Some(Command::Vectors(vectors)) => commands::vectors::run(&config, vectors, json),
         Some(Command::Bench(bench)) => commands::bench::run(&config, bench, json),
         Some(Command::Predict(predict)) => commands::predict::run(&config, predict, json),
     }

@@ -7,23 +7,26 @@ pub(crate) mod engines;
 mod measurements;
 pub(crate) mod models;
 mod signals;
+pub(crate) mod vectors;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::Router;
+use embeddings::VectorStore;
 use inference::server;
 use proto::manpasik::v1::{
     ai_inference_service_client::AiInferenceServiceClient,
     ai_inference_service_server::AiInferenceServiceServer, food_service_client::FoodServiceClient,
     food_service_server::FoodServiceServer, knowledge_service_client::KnowledgeServiceClient,
     knowledge_service_server::KnowledgeServiceServer, measurement_service_client::MeasurementServiceClient,
+    vector_service_client::VectorServiceClient,
 };
 use services::{
     kernel::{GrpcService, in_process, remote},
     measurement::MeasurementModule,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -34,8 +37,8 @@ use crate::{
     gateway::{self, Clients},
 };
 
-/// Largest gRPC message of the typed service: a photo and its frame.
-const AI_MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Largest gRPC message of the typed services: a photo and its frame, or a batch of vectors.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Longest wait for a remote inference server to answer a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -43,6 +46,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct App {
     inference: inference::Server,
     measurement: Option<MeasurementModule>,
+    vectors: Arc<dyn VectorStore>,
+    preparing: JoinHandle<()>,
     grpc: TcpListener,
     http: TcpListener,
     addresses: (SocketAddr, SocketAddr),
@@ -63,20 +68,26 @@ impl App {
         let handle = inference.handle();
         let ai = server::ai::AiService::new(handle.clone());
         let local = AiInferenceServiceServer::new(ai.clone())
-            .max_decoding_message_size(AI_MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(AI_MESSAGE_BYTES_MAX);
-        let analyst = analyst(config, in_process(local.clone()))?;
-        let measurement = measurement(config, analyst).await?;
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let vectors = vectors::open(config, config.vectors.store).await?;
+        let vector_service = vectors::service(&vectors);
+        let measurement =
+            measurement(config, in_process(local.clone()), in_process(vector_service.clone())).await?;
         let client =
             measurement.as_ref().map(|module| MeasurementServiceClient::new(in_process(module.service())));
         if let Some(client) = &client {
             ai.set_measurements(Arc::new(measurements::Client::new(client.clone())));
         }
-        let knowledge = KnowledgeServiceServer::new(server::knowledge::KnowledgeService::new(ai.clone()));
-        let food = FoodServiceServer::new(server::foods::FoodService::new(ai))
-            .max_decoding_message_size(AI_MESSAGE_BYTES_MAX);
+        let knowledge = server::knowledge::KnowledgeService::new(ai.clone());
+        let preparing = tokio::spawn(vectors::prepare(knowledge.clone(), Arc::clone(&vectors)));
+        let knowledge = KnowledgeServiceServer::new(knowledge);
+        let food = server::foods::FoodService::new(ai);
+        food.connect(Arc::clone(&vectors));
+        let food = FoodServiceServer::new(food).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let mut grpc_routes = server::grpc_routes(&handle)
             .add_service(local.clone())
+            .add_service(vector_service.clone())
             .add_service(knowledge.clone())
             .add_service(food.clone());
         if let Some(module) = &measurement {
@@ -87,10 +98,24 @@ impl App {
             knowledge: KnowledgeServiceClient::new(in_process(knowledge)),
             food: FoodServiceClient::new(in_process(food)),
             measurement: client,
+            vectors: VectorServiceClient::new(in_process(vector_service))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
         };
         let http_routes = server::http_routes(&handle).merge(gateway::router(clients));
         let grace = Duration::from_millis(config.server.shutdown_grace_ms);
-        Ok(Self { inference, measurement, grpc, http, addresses, grpc_routes, http_routes, grace })
+        Ok(Self {
+            inference,
+            measurement,
+            vectors,
+            preparing,
+            grpc,
+            http,
+            addresses,
+            grpc_routes,
+            http_routes,
+            grace,
+        })
     }
 
     /// Where gRPC is served.
@@ -127,7 +152,12 @@ impl App {
             if let Some(measurement) = self.measurement {
                 measurement.stop().await;
             }
-            self.inference.drain().await
+            self.preparing.abort();
+            let drained = self.inference.drain().await;
+            if let Err(error) = self.vectors.close().await {
+                tracing::error!(%error, "the vector store was not closed cleanly");
+            }
+            drained
         };
         match tokio::time::timeout(self.grace, stopping).await {
             Ok(true) => tracing::info!("stopped"),
@@ -143,8 +173,8 @@ async fn bind(address: SocketAddr, name: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// The inference service that the platform services call: this process or the configured one.
-fn analyst(config: &Config, local: GrpcService) -> anyhow::Result<GrpcService> {
+/// The server that the platform services call for inference and vectors: this process or the configured one.
+fn reached(config: &Config, local: GrpcService) -> anyhow::Result<GrpcService> {
     let uri = &config.services.inference_uri;
     if uri.is_empty() {
         return Ok(local);
@@ -155,13 +185,18 @@ fn analyst(config: &Config, local: GrpcService) -> anyhow::Result<GrpcService> {
     Ok(remote(endpoint.connect_lazy()))
 }
 
-async fn measurement(config: &Config, analyst: GrpcService) -> anyhow::Result<Option<MeasurementModule>> {
+async fn measurement(
+    config: &Config,
+    ai: GrpcService,
+    vectors: GrpcService,
+) -> anyhow::Result<Option<MeasurementModule>> {
     if !config.mounts("measurement") {
         return Ok(None);
     }
     let database = store::Url::file(&config.data_dir.join("measurement.sqlite"));
     let settings = services::measurement::Config::new(database);
-    let module = MeasurementModule::start(&settings, analyst).await;
+    let (ai, vectors) = (reached(config, ai)?, reached(config, vectors)?);
+    let module = MeasurementModule::start(&settings, ai, vectors).await;
     Ok(Some(module.context("cannot start the measurement service")?))
 }
 

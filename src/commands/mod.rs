@@ -9,6 +9,7 @@ pub(crate) mod predict;
 pub(crate) mod serve;
 mod show;
 pub(crate) mod train;
+pub(crate) mod vectors;
 
 use std::io::Write;
 

@@ -2,8 +2,9 @@
 
 use proto::manpasik::v1::{
     AnalyzeMeasurementResponse, AnomalyResult, BiomarkerResult, EndSessionResponse,
-    EstimateFoodCaloriesResponse, Explanation, FoodItem, GetHealthScoreResponse, Interval, ModelReference,
-    PanelClassification, PredictTrendResponse, Quantity, RiskLevel, SafetyVerdict, Verdict, Warning,
+    EstimateFoodCaloriesResponse, Explanation, FindSimilarSessionsResponse, FoodItem, GetHealthScoreResponse,
+    Interval, ModelReference, PanelClassification, PredictTrendResponse, Quantity, RiskLevel, SafetyVerdict,
+    Verdict, Warning,
 };
 
 use crate::commands::table;
@@ -164,6 +165,26 @@ impl Shown {
             model(answer.model.as_ref()),
         );
         self.notes(&answer.warnings);
+        self
+    }
+
+    /// Earlier sessions of the same shape.
+    pub(crate) fn similar(mut self, answer: &FindSimilarSessionsResponse) -> Self {
+        for session in &answer.sessions {
+            let value = session.values.first();
+            self.row(
+                &format!("earlier session, cartridge {}", session.cartridge_code),
+                format!(
+                    "similarity {:.4}; then {}",
+                    session.similarity,
+                    quantity(value.and_then(|value| value.quantity.as_ref()))
+                ),
+                interval(value.and_then(|value| value.interval.as_ref()), ""),
+                String::new(),
+                String::new(),
+                model(value.and_then(|value| value.model.as_ref())),
+            );
+        }
         self
     }
 

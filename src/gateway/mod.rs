@@ -9,6 +9,7 @@ mod image;
 mod near;
 mod openapi;
 mod routes;
+mod vectors;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use axum::{Router, extract::DefaultBodyLimit};
 use proto::manpasik::v1::{
     ai_inference_service_client::AiInferenceServiceClient, food_service_client::FoodServiceClient,
     knowledge_service_client::KnowledgeServiceClient, measurement_service_client::MeasurementServiceClient,
+    vector_service_client::VectorServiceClient,
 };
 use services::kernel::GrpcService;
 use tower_http::timeout::RequestBodyTimeoutLayer;
@@ -34,13 +36,16 @@ pub(crate) struct Clients {
     pub(crate) food: FoodServiceClient<GrpcService>,
     /// Absent when the service is not mounted in this process.
     pub(crate) measurement: Option<MeasurementServiceClient<GrpcService>>,
+    pub(crate) vectors: VectorServiceClient<GrpcService>,
 }
 
 /// Every route, and their description at `/openapi.json`.
 pub(crate) fn router(clients: Clients) -> Router {
     let described = openapi::document(&routes::all());
-    let mut router =
-        routes::ai(clients.ai).merge(near::knowledge(clients.knowledge)).merge(near::foods(clients.food));
+    let mut router = routes::ai(clients.ai)
+        .merge(near::knowledge(clients.knowledge))
+        .merge(near::foods(clients.food))
+        .merge(vectors::routes(clients.vectors));
     if let Some(measurement) = clients.measurement {
         router = router.merge(routes::measurement(measurement));
     }

@@ -8,9 +8,10 @@ use axum::{
     routing::{get, post},
 };
 use proto::manpasik::v1::{
-    AnalyzeMeasurementRequest, EndSessionRequest, GetHealthScoreRequest, GetMeasurementHistoryRequest,
-    GetMeasurementRequest, GetModelInfoRequest, ListModelsRequest, PredictTrendRequest, StartSessionRequest,
-    StreamAnalysisRequest, StreamMeasurementRequest, ai_inference_service_client::AiInferenceServiceClient,
+    AnalyzeMeasurementRequest, EndSessionRequest, FindSimilarSessionsRequest, GetHealthScoreRequest,
+    GetMeasurementHistoryRequest, GetMeasurementRequest, GetModelInfoRequest, ListModelsRequest,
+    PredictTrendRequest, StartSessionRequest, StreamAnalysisRequest, StreamMeasurementRequest,
+    ai_inference_service_client::AiInferenceServiceClient,
     measurement_service_client::MeasurementServiceClient,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -62,12 +63,13 @@ pub(super) fn all() -> Vec<Route> {
         ("post", "/v1/ai/stream-analysis", "manpasik.v1.AiInferenceService.StreamAnalysis"),
         ("post", "/v1/ai/food-calories", "manpasik.v1.AiInferenceService.EstimateFoodCalories"),
     ];
-    const MEASUREMENT: [(&str, &str, &str); 5] = [
+    const MEASUREMENT: [(&str, &str, &str); 6] = [
         ("post", "/v1/measurement/sessions", "manpasik.v1.MeasurementService.StartSession"),
         ("post", "/v1/measurement/packets", "manpasik.v1.MeasurementService.StreamMeasurement"),
         ("post", "/v1/measurement/sessions/{id}/end", "manpasik.v1.MeasurementService.EndSession"),
         ("get", "/v1/measurement/measurements/{id}", "manpasik.v1.MeasurementService.GetMeasurement"),
         ("get", "/v1/measurement/measurements", "manpasik.v1.MeasurementService.GetMeasurementHistory"),
+        ("post", "/v1/measurement/similar-sessions", "manpasik.v1.MeasurementService.FindSimilarSessions"),
     ];
     let route = |(method, path, rpc): (&'static str, &'static str, &'static str)| Route {
         method,
@@ -76,7 +78,7 @@ pub(super) fn all() -> Vec<Route> {
         lines: rpc.contains(".Stream"),
         query: query(rpc),
     };
-    AI.into_iter().chain(MEASUREMENT).chain(near::ROUTES).map(route).collect()
+    AI.into_iter().chain(MEASUREMENT).chain(near::ROUTES).chain(super::vectors::ROUTES).map(route).collect()
 }
 
 /// Routes of typed inference.
@@ -166,6 +168,15 @@ pub(super) fn measurement(client: Measurement) -> Router {
                     Ok(Query(request)) => json(client.get_measurement_history(request).await),
                     Err(refused) => Failure(Status::invalid_argument(refused.body_text())).into_response(),
                 }
+            }),
+        )
+        .route(
+            "/v1/measurement/similar-sessions",
+            post(|State(mut client): State<Measurement>, Body(body): Body| async move {
+                call(&body, async |request: FindSimilarSessionsRequest| {
+                    client.find_similar_sessions(request).await
+                })
+                .await
             }),
         )
         .with_state(client)

@@ -190,7 +190,7 @@ async fn a_session_is_streamed_ended_stored_and_analysed_again_by_its_id() {
 }
 
 /// A synthetic glucose session of 30 packets.
-fn packets(session_id: &str) -> Vec<StreamMeasurementRequest> {
+pub(crate) fn packets(session_id: &str) -> Vec<StreamMeasurementRequest> {
     let cartridge = Cartridge::parse("01:01").expect("glucose");
     let mut simulator = Simulator::new(SimulatorConfig::default(), 11).expect("valid");
     let session = simulator.session(cartridge, &[(Biomarker::Glucose, 180.0)], 30).expect("simulates");

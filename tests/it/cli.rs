@@ -15,7 +15,7 @@ fn run(arguments: &[&str]) -> (bool, String, String) {
 fn help_names_every_command() {
     let (ok, out, _) = run(&["--help"]);
     assert!(ok);
-    for command in ["serve", "demo", "train", "eval", "models", "bench", "predict"] {
+    for command in ["serve", "demo", "train", "eval", "models", "vectors", "bench", "predict"] {
         assert!(out.contains(command), "`{command}` is missing in\n{out}");
     }
 }
@@ -64,4 +64,18 @@ fn predict_answers_a_file_of_rows_offline() {
     assert!(ok, "{error}");
     let answers: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(answers.as_array().map(Vec::len), Some(2), "{out}");
+}
+
+#[test]
+fn an_empty_vector_store_is_sound_and_a_store_is_not_copied_onto_itself() {
+    for command in ["stats", "verify", "rebuild"] {
+        let (ok, out, error) = run(&["vectors", command, "--json"]);
+        assert!(ok && out.trim() == "[]", "{command}: {out}{error}");
+    }
+    let (ok, _, error) = run(&["vectors", "verify", "nothing"]);
+    assert!(!ok && error.contains("no collection 'nothing'"), "{error}");
+    let (ok, _, error) = run(&["vectors", "migrate", "--to", "embedded"]);
+    assert!(!ok && error.contains("already"), "{error}");
+    let (ok, out, _) = run(&["vectors", "migrate", "--help"]);
+    assert!(ok && out.contains("qdrant"), "{out}");
 }

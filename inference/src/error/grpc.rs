@@ -5,7 +5,7 @@ use tonic::{Code, Status, metadata::MetadataValue};
 use super::{ErrorCode, InferError};
 
 /// Metadata key that tells a refused caller when to come back, in milliseconds.
-const RETRY_AFTER_MS: &str = "retry-after-ms";
+pub(crate) const RETRY_AFTER_MS: &str = "retry-after-ms";
 
 impl From<ErrorCode> for Code {
     fn from(code: ErrorCode) -> Self {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use models::ModelError;
 
+pub(crate) use self::grpc::RETRY_AFTER_MS;
+
 /// Why a request got no answer. The text is meant for the caller; what only operators should
 /// see is logged where it happens.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

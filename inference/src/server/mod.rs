@@ -11,6 +11,7 @@ mod oversize;
 pub mod reflection;
 mod stored;
 mod transport;
+pub mod vectors;
 
 use axum::Router;
 use tonic::service::Routes;
@@ -19,12 +20,13 @@ use crate::Handle;
 pub use transport::{serve_grpc, serve_http};
 
 /// Services whose state the health service tells; all of them are up when inference is.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "inference.GRPCInferenceService",
     "manpasik.v1.AiInferenceService",
     "manpasik.v1.MeasurementService",
     "manpasik.v1.FoodService",
     "manpasik.v1.KnowledgeService",
+    "manpasik.v1.VectorService",
 ];
 
 /// What every gRPC port carries: the Open Inference Protocol, health and reflection. Further

@@ -7,6 +7,8 @@ pub struct Limits {
     pub ai_call_ms_max: u64,
     /// Longest wait for the analysis of one packet.
     pub stream_packet_ms_max: u64,
+    /// Longest wait for the vector service.
+    pub vector_call_ms_max: u64,
     /// Pause before a broken analysis stream is opened again.
     pub stream_retry_ms: u64,
     /// Packets of one stream in analysis at a time; further ones wait in the network.
@@ -33,6 +35,10 @@ pub struct Limits {
     pub page_size_max: u32,
     /// Measurements on a page when none was asked for.
     pub page_size_default: u32,
+    /// Most similar sessions in an answer.
+    pub similar_max: u32,
+    /// Similar sessions in an answer when none was asked for.
+    pub similar_default: u32,
 }
 
 impl Default for Limits {
@@ -40,6 +46,7 @@ impl Default for Limits {
         Self {
             ai_call_ms_max: 10_000,
             stream_packet_ms_max: 1_000,
+            vector_call_ms_max: 3_000,
             stream_retry_ms: 5_000,
             stream_window_max: 8,
             sessions_active_max: 1_024,
@@ -53,6 +60,8 @@ impl Default for Limits {
             history_values_max: 500,
             page_size_max: 200,
             page_size_default: 50,
+            similar_max: 100,
+            similar_default: 10,
         }
     }
 }

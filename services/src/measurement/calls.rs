@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 use super::analyst::can_recover;
 use super::convert;
+use super::events;
+use super::fingerprints::Fingerprints;
 use super::history::{HistoryQuery, Series, series};
 use super::rules::{NewSession, Status};
 use super::running::Running;
@@ -24,6 +26,7 @@ pub(super) struct Core {
     pub(super) store: Store,
     pub(super) sessions: Sessions,
     pub(super) ai: AiInferenceServiceClient<GrpcService>,
+    pub(super) fingerprints: Fingerprints,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
     /// Cancelled when the service stops.
@@ -107,11 +110,13 @@ impl Core {
 
     /// Stores the end of a session; the session stays open when that fails.
     async fn close(&self, live: &mut Live, ended: Ended) -> Result<Measurement, ServiceError> {
-        self.store.end(live.session.id, &ended).await?;
+        let measurement = Measurement { session: live.session.clone(), ended };
+        let Measurement { session, ended } = &measurement;
+        self.store.end(session.id, ended, events::ended(&measurement)).await?;
         live.status = ended.status;
         live.stream.cancel();
-        self.sessions.remove(live.session.id);
-        Ok(Measurement { session: live.session.clone(), ended })
+        self.sessions.remove(session.id);
+        Ok(measurement)
     }
 
     /// Asks for the full analysis. A refusal that no repeat can change ends the session without values and says so;

@@ -11,7 +11,7 @@ use super::analyst::Analysed;
 use super::history::{HistoryQuery, Series};
 use super::rules::{Environment, GateNote, NewSession, Packet, Status};
 use super::session::{Ended, Live, Measurement, Session, Value};
-use super::store::Page;
+use super::store::{FingerprintState, Page};
 use crate::kernel::{Limits, ServiceError};
 
 /// Reads the request for a session.
@@ -262,13 +262,38 @@ pub(super) fn measurement(measurement: Measurement) -> Result<wire::Measurement,
 }
 
 fn channels(session: &Session, ended: &Ended) -> wire::Channels {
-    let environment = ended.environment.map(|environment| {
-        let Environment { temperature_celsius, humidity_percent, pressure_kilopascal, battery_percent } =
-            environment;
-        wire::Environment { temperature_celsius, humidity_percent, pressure_kilopascal, battery_percent }
-    });
     let cartridge_code = session.new.cartridge.code.to_string();
+    let environment = ended.environment.map(wire_environment);
     wire::Channels { cartridge_code, values: ended.channels.clone(), environment }
+}
+
+pub(super) const fn wire_environment(environment: Environment) -> wire::Environment {
+    let Environment { temperature_celsius, humidity_percent, pressure_kilopascal, battery_percent } =
+        environment;
+    wire::Environment { temperature_celsius, humidity_percent, pressure_kilopascal, battery_percent }
+}
+
+/// Writes a value as it is kept.
+pub(super) fn measured(value: &Value) -> wire::MeasuredValue {
+    let Value { code, loinc, value, unit, low, high, coverage, model, version } = value.clone();
+    let interval = match (low, high, coverage) {
+        (Some(low), Some(high), Some(coverage)) => Some(wire::Interval { low, high, coverage }),
+        (_, _, _) => None,
+    };
+    wire::MeasuredValue {
+        quantity: Some(wire::Quantity { value, unit, loinc, name: code }),
+        interval,
+        model: Some(wire::ModelReference { name: model, version, ..Default::default() }),
+    }
+}
+
+/// Writes whether the shape of a session is kept.
+pub(super) const fn wire_fingerprint(state: Option<FingerprintState>) -> wire::FingerprintState {
+    match state {
+        None => wire::FingerprintState::Unspecified,
+        Some(FingerprintState::Kept) => wire::FingerprintState::Kept,
+        Some(FingerprintState::None) => wire::FingerprintState::None,
+    }
 }
 
 const fn wire_status(status: Status) -> wire::MeasurementStatus {
@@ -280,7 +305,7 @@ const fn wire_status(status: Status) -> wire::MeasurementStatus {
     }
 }
 
-const fn wire_quality(quality: Quality) -> wire::SignalQuality {
+pub(super) const fn wire_quality(quality: Quality) -> wire::SignalQuality {
     match quality {
         Quality::Good => wire::SignalQuality::Good,
         Quality::Fair => wire::SignalQuality::Fair,

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use proto::manpasik::v1::measurement_service_server::MeasurementService;
 use proto::manpasik::v1::{
-    EndSessionRequest, EndSessionResponse, GetMeasurementHistoryRequest, GetMeasurementHistoryResponse,
-    GetMeasurementRequest, GetMeasurementResponse, StartSessionRequest, StartSessionResponse,
-    StreamMeasurementRequest,
+    EndSessionRequest, EndSessionResponse, FindSimilarSessionsRequest, FindSimilarSessionsResponse,
+    GetMeasurementHistoryRequest, GetMeasurementHistoryResponse, GetMeasurementRequest,
+    GetMeasurementResponse, StartSessionRequest, StartSessionResponse, StreamMeasurementRequest,
 };
 use tonic::{Request, Response, Status, Streaming};
 
 use super::calls::Core;
 use super::stream::Answers;
-use super::{convert, rules, stream};
+use super::{convert, rules, similar, stream};
 
 /// The gRPC face of the measurement service.
 #[derive(Clone)]
@@ -61,7 +61,8 @@ impl MeasurementService for MeasurementGrpc {
     ) -> Result<Response<GetMeasurementResponse>, Status> {
         let id = rules::session_id("id", &request.into_inner().id)?;
         let measurement = Some(convert::measurement(self.core.finished(id).await?)?);
-        Ok(Response::new(GetMeasurementResponse { measurement }))
+        let fingerprint = convert::wire_fingerprint(self.core.store.fingerprint(id).await?).into();
+        Ok(Response::new(GetMeasurementResponse { measurement, fingerprint }))
     }
 
     async fn get_measurement_history(
@@ -71,5 +72,14 @@ impl MeasurementService for MeasurementGrpc {
         let query = convert::history_query(request.into_inner(), &self.core.limits)?;
         let page = self.core.history(&query).await?;
         Ok(Response::new(convert::history(page)?))
+    }
+
+    async fn find_similar_sessions(
+        &self,
+        request: Request<FindSimilarSessionsRequest>,
+    ) -> Result<Response<FindSimilarSessionsResponse>, Status> {
+        let query = similar::query(request.into_inner(), &self.core.limits)?;
+        let found = self.core.similar(query).await?;
+        Ok(Response::new(similar::answer(found)))
     }
 }

@@ -4,16 +4,23 @@
 //! A session lives in memory while it runs and is written every few packets; after a crash it resumes from the last
 //! write, and the reader, told in every answer what is on disk, sends the rest again. One process owns the running
 //! sessions of its database.
+//!
+//! A session that was analysed is stored together with an event (`events`); a consumer of it (`recorder`) gives the
+//! shape of the sweep to the vector service, where `similar` finds it.
 
 mod analyst;
 mod calls;
 mod convert;
+mod events;
+mod fingerprints;
 mod grpc;
 mod history;
+mod recorder;
 mod rules;
 mod running;
 mod sequence;
 mod session;
+mod similar;
 mod statistics;
 mod store;
 mod stream;
@@ -21,6 +28,7 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::store::outbox::Dispatcher;
 use proto::manpasik::v1::ai_inference_service_client::AiInferenceServiceClient;
 use proto::manpasik::v1::measurement_service_server::MeasurementServiceServer;
 use tokio::task::JoinHandle;
@@ -28,7 +36,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::calls::Core;
+use self::fingerprints::Fingerprints;
 pub use self::grpc::MeasurementGrpc;
+use self::recorder::Recorder;
 use self::session::Sessions;
 use self::store::Store;
 use crate::kernel::{Clock, GrpcService, Limits, ServiceError, SystemClock};
@@ -57,18 +67,19 @@ impl Config {
 pub struct MeasurementModule {
     core: Arc<Core>,
     sweeper: JoinHandle<()>,
+    dispatcher: Dispatcher,
     stopped: DropGuard,
 }
 
 impl MeasurementModule {
-    /// Opens the database, resumes the sessions that were running, and begins to look for silent ones. `ai` reaches
-    /// the inference service, in this process or over the network (see [`crate::kernel::in_process`] and
-    /// [`crate::kernel::remote`]).
+    /// Opens the database, resumes the sessions that were running, begins to look for silent ones and to hand on
+    /// what was stored. `ai` reaches the inference service and `vectors` the vector service, in this process or over
+    /// the network (see [`crate::kernel::in_process`] and [`crate::kernel::remote`]).
     ///
     /// # Errors
     /// [`ServiceError::Store`] when the database cannot be opened or read.
-    pub async fn start(config: &Config, ai: GrpcService) -> Result<Self, ServiceError> {
-        Self::start_with_clock(config, ai, Arc::new(SystemClock)).await
+    pub async fn start(config: &Config, ai: GrpcService, vectors: GrpcService) -> Result<Self, ServiceError> {
+        Self::start_with_clock(config, ai, vectors, Arc::new(SystemClock)).await
     }
 
     /// As [`start`](Self::start), by another clock.
@@ -78,21 +89,25 @@ impl MeasurementModule {
     pub async fn start_with_clock(
         config: &Config,
         ai: GrpcService,
+        vectors: GrpcService,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ServiceError> {
         let core = Core {
-            store: Store::open(&config.database, config.database_limits).await?,
+            store: Store::open(&config.database, config.database_limits, Arc::clone(&clock)).await?,
             sessions: Sessions::default(),
             ai: AiInferenceServiceClient::new(ai),
+            fingerprints: Fingerprints::new(vectors, &config.limits),
             clock,
             limits: config.limits,
             stopped: CancellationToken::new(),
         };
         let stopped = core.stopped.clone().drop_guard();
         core.resume().await?;
+        let recorder = Recorder::new(core.store.clone(), core.fingerprints.clone());
+        let dispatcher = Dispatcher::start(core.store.outbox(), vec![recorder]).await?;
         let core = Arc::new(core);
         let sweeper = tokio::spawn(sweep(Arc::clone(&core)));
-        Ok(Self { core, sweeper, stopped })
+        Ok(Self { core, sweeper, dispatcher, stopped })
     }
 
     /// The gRPC face; cheap to clone.
@@ -108,6 +123,7 @@ impl MeasurementModule {
         drop(self.stopped);
         // The sweeper only logs; that it has ended is all there is to know.
         let _ = self.sweeper.await;
+        self.dispatcher.stop().await;
         for session in self.core.sessions.all() {
             let mut live = session.lock().await;
             self.core.save(&mut live).await;

@@ -216,7 +216,8 @@ async fn an_inference_service_that_is_not_there_is_unavailable() {
     drop(listener);
     let channel = Channel::from_shared(format!("http://{address}")).expect("an address").connect_lazy();
     let config = Config { limits: quick(), ..Config::new(store::Url::SqliteMemory) };
-    let module = MeasurementModule::start(&config, remote(channel)).await.expect("starts without it");
+    let (ai, vectors) = (remote(channel.clone()), remote(channel));
+    let module = MeasurementModule::start(&config, ai, vectors).await.expect("starts without them");
     let harness = Harness::quick().await;
     let mut harness = Harness { module, ..harness };
     harness.client = measurement_service_client::MeasurementServiceClient::new(services::kernel::in_process(

@@ -19,6 +19,7 @@ use tonic::transport::{Channel, Server};
 use tonic::{Status, Streaming};
 
 use crate::ai::TestAi;
+use crate::vectors::TestVectors;
 
 /// How the services reach each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,7 @@ pub(crate) struct Harness {
     pub(crate) folder: TempDir,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) ai: TestAi,
+    pub(crate) vectors: TestVectors,
     pub(crate) module: MeasurementModule,
     pub(crate) client: MeasurementServiceClient<GrpcService>,
     pub(crate) reach: Reach,
@@ -51,36 +53,40 @@ pub(crate) fn quick() -> Limits {
 
 impl Harness {
     pub(crate) async fn start(reach: Reach, limits: Limits) -> Self {
-        Self::over(tempfile::tempdir().expect("a folder"), TestAi::default(), reach, limits).await
+        let peers = (TestAi::default(), TestVectors::default());
+        Self::over(tempfile::tempdir().expect("a folder"), peers, reach, limits).await
     }
 
     pub(crate) async fn quick() -> Self {
         Self::start(Reach::InProcess, quick()).await
     }
 
-    async fn over(folder: TempDir, ai: TestAi, reach: Reach, limits: Limits) -> Self {
+    async fn over(folder: TempDir, peers: (TestAi, TestVectors), reach: Reach, limits: Limits) -> Self {
+        let (ai, vectors) = peers;
         let clock = Arc::new(ManualClock::at(1_800_000_000_000));
         let url = store::Url::file(&folder.path().join("measurement.db"));
-        let config = Config { limits, ..Config::new(url) };
-        let ai_service = reached(reach, ai.server()).await;
-        let module =
-            MeasurementModule::start_with_clock(&config, ai_service, clock.clone()).await.expect("starts");
+        let database_limits = store::Limits { outbox_poll_ms: 5, ..store::Limits::default() };
+        let config = Config { limits, database_limits, ..Config::new(url) };
+        let (to_ai, to_vectors) = (reached(reach, ai.server()).await, reached(reach, vectors.server()).await);
+        let module = MeasurementModule::start_with_clock(&config, to_ai, to_vectors, clock.clone()).await;
+        let module = module.expect("starts");
         let client = MeasurementServiceClient::new(reached(reach, module.service()).await);
-        Self { folder, clock, ai, module, client, reach, limits }
+        Self { folder, clock, ai, vectors, module, client, reach, limits }
     }
 
     /// Stops the service in order and starts it again over the same database.
     pub(crate) async fn restart(self) -> Self {
-        let Self { folder, ai, module, reach, limits, .. } = self;
+        let Self { folder, ai, vectors, module, reach, limits, .. } = self;
         module.stop().await;
-        Self::over(folder, ai, reach, limits).await
+        Self::over(folder, (ai, vectors), reach, limits).await
     }
 
     /// Starts a second service over what a crash at this moment would leave on disk.
     pub(crate) async fn after_crash(&self) -> Self {
         let image = tempfile::tempdir().expect("a folder");
         copy(self.folder.path(), image.path());
-        Self::over(image, self.ai.clone(), self.reach, self.limits).await
+        let peers = (self.ai.clone(), self.vectors.clone());
+        Self::over(image, peers, self.reach, self.limits).await
     }
 
     pub(crate) async fn begin(&mut self, user: &str, cartridge: &str) -> String {

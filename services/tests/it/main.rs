@@ -7,3 +7,5 @@ mod harness;
 mod history;
 mod lifecycle;
 mod session;
+mod similar;
+mod vectors;

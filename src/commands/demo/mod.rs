@@ -95,6 +95,11 @@ async fn ask_everything(grpc: SocketAddr, start: Instant, out: Output) -> anyhow
 
     let outcome = session::run(&mut measurement).await?;
     out.answer(&session_title(&outcome), &outcome.end, &Shown::default().session(&outcome.end))?;
+    if let Some(measured) = &outcome.end.measurement {
+        let found = session::similar(&mut measurement, &measured.id).await?;
+        let shown = Shown::default().similar(&found);
+        out.answer("Have I looked like this before? Nearest earlier session (SYNTHETIC)", &found, &shown)?;
+    }
 
     photo(ai.estimate_food_calories(inputs::espresso()).await.map(tonic::Response::into_inner), out)
 }

@@ -1,5 +1,7 @@
 //! A simulated measurement session, streamed packet by packet through the measurement service.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use clinical::{
     Biomarker,
@@ -7,8 +9,9 @@ use clinical::{
     simulator::{Simulator, SimulatorConfig, SyntheticPacket, SyntheticSession},
 };
 use proto::manpasik::v1::{
-    EndSessionRequest, EndSessionResponse, Environment, RawPacket, Sex, StartSessionRequest,
-    StreamMeasurementRequest, Subject, measurement_service_client::MeasurementServiceClient,
+    EndSessionRequest, EndSessionResponse, Environment, FindSimilarSessionsRequest,
+    FindSimilarSessionsResponse, RawPacket, Sex, StartSessionRequest, StreamMeasurementRequest, Subject,
+    find_similar_sessions_request::Like, measurement_service_client::MeasurementServiceClient,
 };
 use tonic::transport::Channel;
 
@@ -16,10 +19,17 @@ use tonic::transport::Channel;
 const CARTRIDGE: &str = "01:01";
 /// Concentration the simulator is told, mg/dL.
 const GLUCOSE_TRUTH: f64 = 112.0;
+/// The same in an earlier session of the same person.
+const GLUCOSE_EARLIER: f64 = 98.0;
+/// Whose sessions these are.
+const USER: &str = "demonstration";
 /// Packets sent; one every 100 ms of measured time.
 const PACKETS: usize = 100;
 /// Seed of the simulation, so that everyone sees the same session.
 const SEED: u64 = 2026;
+/// The shape of a session is kept just after its end: looks for it, and the time between two.
+const LOOKS: usize = 50;
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// What came of the session.
 pub(super) struct Outcome {
@@ -31,9 +41,35 @@ pub(super) struct Outcome {
     pub(super) end: EndSessionResponse,
 }
 
+type Client = MeasurementServiceClient<Channel>;
+
+/// Runs an earlier session, and then the one that is shown.
+pub(super) async fn run(client: &mut Client) -> anyhow::Result<Outcome> {
+    measure(client, GLUCOSE_EARLIER, SEED + 1).await?;
+    measure(client, GLUCOSE_TRUTH, SEED).await
+}
+
+/// Earlier sessions of the same shape, the nearest only.
+pub(super) async fn similar(
+    client: &mut Client,
+    session_id: &str,
+) -> anyhow::Result<FindSimilarSessionsResponse> {
+    let like = Some(Like::SessionId(session_id.to_owned()));
+    let request = FindSimilarSessionsRequest { user_id: USER.into(), like, k: 1, ..Default::default() };
+    for _ in 0..LOOKS {
+        let answer = client.find_similar_sessions(request.clone()).await;
+        let answer = answer.context("FindSimilarSessions failed")?.into_inner();
+        if !answer.sessions.is_empty() {
+            return Ok(answer);
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+    anyhow::bail!("the earlier session was not found within {} s", (LOOK_PAUSE * LOOKS as u32).as_secs())
+}
+
 /// Runs one session from start to end.
-pub(super) async fn run(client: &mut MeasurementServiceClient<Channel>) -> anyhow::Result<Outcome> {
-    let session = simulate()?;
+async fn measure(client: &mut Client, truth: f64, seed: u64) -> anyhow::Result<Outcome> {
+    let session = simulate(truth, seed)?;
     let started = client.start_session(start()).await.context("StartSession failed")?.into_inner();
     let id = started.session_id;
     let requests: Vec<_> = session.packets.into_iter().map(|packet| request(&id, packet)).collect();
@@ -45,19 +81,19 @@ pub(super) async fn run(client: &mut MeasurementServiceClient<Channel>) -> anyho
         packets.1 += usize::from(answer.anomalous());
     }
     let end = client.end_session(EndSessionRequest { session_id: id }).await.context("EndSession failed")?;
-    Ok(Outcome { truth: GLUCOSE_TRUTH, packets, end: end.into_inner() })
+    Ok(Outcome { truth, packets, end: end.into_inner() })
 }
 
-fn simulate() -> anyhow::Result<SyntheticSession> {
+fn simulate(truth: f64, seed: u64) -> anyhow::Result<SyntheticSession> {
     let cartridge = Cartridge::parse(CARTRIDGE)?;
-    let mut simulator = Simulator::new(SimulatorConfig::default(), SEED)?;
-    Ok(simulator.session(cartridge, &[(Biomarker::Glucose, GLUCOSE_TRUTH)], PACKETS)?)
+    let mut simulator = Simulator::new(SimulatorConfig::default(), seed)?;
+    Ok(simulator.session(cartridge, &[(Biomarker::Glucose, truth)], PACKETS)?)
 }
 
 fn start() -> StartSessionRequest {
     let subject = Subject { age_years: Some(46.0), sex: Sex::Female.into() };
     StartSessionRequest {
-        user_id: "demonstration".into(),
+        user_id: USER.into(),
         device_id: "simulated-reader".into(),
         cartridge_code: CARTRIDGE.into(),
         subject: Some(subject),
@@ -88,7 +124,8 @@ mod tests {
 
     #[test]
     fn the_simulated_session_is_the_same_every_time() {
-        let (first, second) = (simulate().expect("simulates"), simulate().expect("simulates"));
+        let again = || simulate(GLUCOSE_TRUTH, SEED).expect("simulates");
+        let (first, second) = (again(), again());
         assert_eq!(first.packets.len(), PACKETS);
         assert_eq!(first.packets[0].detection, second.packets[0].detection);
         assert_eq!(first.packets[0].detection.len(), 88);

@@ -14,7 +14,7 @@ use proto::{
     inference::grpc_inference_service_client::GrpcInferenceServiceClient,
     manpasik::v1::{
         ai_inference_service_client::AiInferenceServiceClient,
-        measurement_service_client::MeasurementServiceClient,
+        measurement_service_client::MeasurementServiceClient, vector_service_client::VectorServiceClient,
     },
 };
 use tempfile::TempDir;
@@ -41,7 +41,17 @@ impl Server {
 
     /// Bundles from `bundles`, with extra environment variables.
     pub(crate) fn with(bundles: &Path, environment: &[(&str, &str)]) -> Self {
-        let data = TempDir::new().expect("a temporary folder");
+        Self::over(TempDir::new().expect("a temporary folder"), bundles, environment)
+    }
+
+    /// Ends the program in order and starts it again over the same data.
+    pub(crate) fn restart(mut self) -> Self {
+        assert_eq!(self.terminate(), Some(0));
+        let empty = TempDir::new().expect("a temporary folder");
+        Self::over(std::mem::replace(&mut self.data, empty), &shipped_bundles(), &[])
+    }
+
+    fn over(data: TempDir, bundles: &Path, environment: &[(&str, &str)]) -> Self {
         let mut child = program(data.path())
             .args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--bundles"])
             .arg(bundles)
@@ -77,6 +87,11 @@ impl Server {
     /// Measurement sessions.
     pub(crate) async fn measurement(&self) -> MeasurementServiceClient<Channel> {
         MeasurementServiceClient::new(self.channel().await)
+    }
+
+    /// Vectors.
+    pub(crate) async fn vectors(&self) -> VectorServiceClient<Channel> {
+        VectorServiceClient::new(self.channel().await)
     }
 
     async fn channel(&self) -> Channel {

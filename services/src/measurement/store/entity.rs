@@ -31,6 +31,17 @@ pub(super) mod session {
         pub channels: Option<Vec<u8>>,
         pub digest: Option<String>,
         pub analysis: Option<Vec<u8>>,
+        /// Null until somebody has tried to keep it.
+        pub fingerprint: Option<FingerprintRow>,
+    }
+
+    #[derive(Copy, Clone, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+    #[sea_orm(rs_type = "String", db_type = "Text")]
+    pub enum FingerprintRow {
+        #[sea_orm(string_value = "kept")]
+        Kept,
+        #[sea_orm(string_value = "none")]
+        None,
     }
 
     #[derive(Copy, Clone, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]

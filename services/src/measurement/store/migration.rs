@@ -11,7 +11,7 @@ pub(super) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(M0001Sessions)]
+        vec![Box::new(M0001Sessions), Box::new(M0002Fingerprint), store::outbox::migration()]
     }
 }
 
@@ -49,6 +49,29 @@ impl MigrationTrait for M0001Sessions {
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_table(Table::drop().table("measurement_value").to_owned()).await?;
         manager.drop_table(Table::drop().table("measurement_session").to_owned()).await
+    }
+}
+
+/// Whether the vector service has the shape of a session.
+struct M0002Fingerprint;
+
+impl MigrationName for M0002Fingerprint {
+    fn name(&self) -> &'static str {
+        "m0002_fingerprint"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for M0002Fingerprint {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let add =
+            Table::alter().table("measurement_session").add_column(string_null("fingerprint")).to_owned();
+        manager.alter_table(add).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let drop = Table::alter().table("measurement_session").drop_column("fingerprint").to_owned();
+        manager.alter_table(drop).await
     }
 }
 

@@ -4,21 +4,24 @@ mod entity;
 mod migration;
 mod rows;
 
+use std::sync::Arc;
+
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Condition, Query};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, RelationTrait,
 };
+use store::outbox::{NewEvent, Outbox};
 use store::{Database, Url};
 use uuid::Uuid;
 
-use self::entity::session::{self, StatusRow};
+use self::entity::session::{self, FingerprintRow, StatusRow};
 use self::entity::value;
 use super::history::{Cursor, Earlier, HistoryQuery};
 use super::rules::Status;
 use super::running::{Kept, Running};
 use super::session::{Ended, Measurement, Session};
-use crate::kernel::ServiceError;
+use crate::kernel::{Clock, ServiceError};
 
 /// A stored session, as far as a caller may see it.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,23 +32,46 @@ pub(super) enum Found {
     Ended(Box<Measurement>),
 }
 
+/// What became of the fingerprint of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FingerprintState {
+    /// The vector service has it.
+    Kept,
+    /// The sweep has no shape.
+    None,
+}
+
 /// A page of measurements and where the next one begins.
 pub(super) type Page = (Vec<Measurement>, Option<Cursor>);
 
-/// The measurement database.
-#[derive(Debug, Clone)]
-pub(super) struct Store(Database);
+/// The measurement database and the events that leave it.
+#[derive(Clone)]
+pub(super) struct Store {
+    database: Database,
+    outbox: Outbox,
+}
 
 impl Store {
     /// Opens the database and brings its tables up to date.
-    pub(super) async fn open(url: &Url, limits: store::Limits) -> Result<Self, ServiceError> {
-        Ok(Self(Database::open::<migration::Migrator>(url, limits).await?))
+    pub(super) async fn open(
+        url: &Url,
+        limits: store::Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ServiceError> {
+        let database = Database::open::<migration::Migrator>(url, limits).await?;
+        let outbox = Outbox::new(database.clone(), Arc::new(move || clock.now_ms()));
+        Ok(Self { database, outbox })
+    }
+
+    /// Its events.
+    pub(super) const fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     /// Writes a session that begins.
     pub(super) async fn begin(&self, session: &Session) -> Result<(), ServiceError> {
         let row = rows::begun(session);
-        self.0.call(|database| session::Entity::insert(row).exec_without_returning(database)).await?;
+        self.database.call(|database| session::Entity::insert(row).exec_without_returning(database)).await?;
         Ok(())
     }
 
@@ -57,15 +83,22 @@ impl Store {
             state: Set(Some(rows::state(id, kept)?)),
             ..Default::default()
         };
-        self.0.call(|database| change.update_without_returning(database)).await?;
+        self.database.call(|database| change.update_without_returning(database)).await?;
         Ok(())
     }
 
-    /// Ends a running session and writes its values, both or neither, and only once.
-    pub(super) async fn end(&self, id: Uuid, ended: &Ended) -> Result<(), ServiceError> {
+    /// Ends a running session and writes its values and the event that tells of it, all or nothing, and only once.
+    pub(super) async fn end(
+        &self,
+        id: Uuid,
+        ended: &Ended,
+        event: Option<NewEvent>,
+    ) -> Result<(), ServiceError> {
         let change = rows::ended(ended);
         let values: Vec<_> = ended.values.iter().map(|value| rows::value(id, value)).collect();
-        self.0
+        let outbox = self.outbox.clone();
+        let committed = self
+            .database
             .transaction(|open| {
                 Box::pin(async move {
                     let running = Condition::all()
@@ -80,17 +113,58 @@ impl Store {
                         let inserted = value::Entity::insert_many(values).exec_without_returning(open).await;
                         inserted.map_err(store::translate)?;
                     }
-                    Ok(())
+                    match event {
+                        Some(event) => Ok(Some(outbox.append(open, event).await?)),
+                        None => Ok(None),
+                    }
                 })
             })
-            .await
+            .await;
+        // The answer wakes the dispatcher as it goes.
+        committed.map(drop)
+    }
+
+    /// Writes down what became of the fingerprint of a session.
+    pub(super) async fn mark(&self, id: Uuid, state: FingerprintState) -> Result<(), ServiceError> {
+        let fingerprint = Set(Some(state.into()));
+        let change = session::ActiveModel { id: Set(id), fingerprint, ..Default::default() };
+        self.database.call(|database| change.update_without_returning(database)).await?;
+        Ok(())
+    }
+
+    /// What became of the fingerprint of a session; `None` when nobody has tried to keep it yet.
+    pub(super) async fn fingerprint(&self, id: Uuid) -> Result<Option<FingerprintState>, ServiceError> {
+        let find = session::Entity::find_by_id(id).select_only().column(session::Column::Fingerprint);
+        let find = find.into_tuple::<Option<FingerprintRow>>();
+        let row = self.database.call(|database| find.one(database)).await?;
+        Ok(row.flatten().map(Into::into))
+    }
+
+    /// The ended sessions among these that belong to the user.
+    pub(super) async fn ended(&self, user_id: &str, ids: &[Uuid]) -> Result<Vec<Measurement>, ServiceError> {
+        let find = session::Entity::find()
+            .filter(session::Column::Id.is_in(ids.iter().copied()))
+            .filter(session::Column::UserId.eq(user_id))
+            .filter(session::Column::EndedMs.is_not_null());
+        let rows = self.database.call(|database| find.all(database)).await?;
+        self.with_values(rows).await
+    }
+
+    async fn with_values(&self, rows: Vec<session::Model>) -> Result<Vec<Measurement>, ServiceError> {
+        let mut values = self.values(rows.iter().map(|row| row.id)).await?;
+        let mut measurements = Vec::with_capacity(rows.len());
+        for row in rows {
+            let own = values.extract_if(.., |value| value.session_id == row.id).collect();
+            measurements.push(rows::measurement(row, own)?);
+        }
+        Ok(measurements)
     }
 
     /// Every session that was running when the process ended. One that cannot be read is marked as aborted and left
     /// for a person to look at; it must not keep the others from going on.
     pub(super) async fn running(&self) -> Result<Vec<(Session, Running)>, ServiceError> {
         let active = session::Entity::find().filter(session::Column::Status.eq(StatusRow::Active));
-        let rows = self.0.call(|database| active.all(database)).await?;
+        let rows = self.database.call(|database| active.all(database)).await?;
         let mut sessions = Vec::with_capacity(rows.len());
         for row in rows {
             match resume(&row) {
@@ -107,19 +181,19 @@ impl Store {
     async fn abort(&self, id: Uuid) -> Result<(), ServiceError> {
         let status = Set(StatusRow::Aborted);
         let change = session::ActiveModel { id: Set(id), status, ..Default::default() };
-        self.0.call(|database| change.update_without_returning(database)).await?;
+        self.database.call(|database| change.update_without_returning(database)).await?;
         Ok(())
     }
 
     /// One session; `None` when there is none.
     pub(super) async fn find(&self, id: Uuid) -> Result<Option<Found>, ServiceError> {
         let query = session::Entity::find_by_id(id);
-        let Some(row) = self.0.call(|database| query.one(database)).await? else { return Ok(None) };
+        let Some(row) = self.database.call(|database| query.one(database)).await? else { return Ok(None) };
         if Status::from(row.status) == Status::Active {
             return Ok(Some(Found::Running));
         }
         let values = value::Entity::find().filter(value::Column::SessionId.eq(id));
-        let values = self.0.call(|database| values.all(database)).await?;
+        let values = self.database.call(|database| values.all(database)).await?;
         Ok(Some(Found::Ended(Box::new(rows::measurement(row, values)?))))
     }
 
@@ -144,15 +218,10 @@ impl Store {
             let same = Condition::all().add(same).add(session::Column::Id.lt(id));
             find = find.filter(Condition::any().add(session::Column::EndedMs.lt(ended_ms)).add(same));
         }
-        let mut rows = self.0.call(|database| find.all(database)).await?;
+        let mut rows = self.database.call(|database| find.all(database)).await?;
         let more = rows.len() > query.page_size as usize;
         rows.truncate(query.page_size as usize);
-        let mut values = self.values(rows.iter().map(|row| row.id)).await?;
-        let mut page = Vec::with_capacity(rows.len());
-        for row in rows {
-            let own = values.extract_if(.., |value| value.session_id == row.id).collect();
-            page.push(rows::measurement(row, own)?);
-        }
+        let page = self.with_values(rows).await?;
         let last = page.last().filter(|_| more);
         let next = last.map(|last| Cursor { ended_ms: last.ended.ended_ms, id: last.session.id });
         Ok((page, next))
@@ -176,19 +245,19 @@ impl Store {
             .order_by_desc(session::Column::EndedMs)
             .limit(limit)
             .into_tuple();
-        let rows: Vec<(String, String, f64, i64)> = self.0.call(|database| find.all(database)).await?;
+        let rows: Vec<(String, String, f64, i64)> = self.database.call(|database| find.all(database)).await?;
         let earlier = |(code, unit, value, ended_ms)| Earlier { code, unit, ended_ms, value };
         Ok(rows.into_iter().map(earlier).collect())
     }
 
     async fn values(&self, ids: impl Iterator<Item = Uuid>) -> Result<Vec<value::Model>, ServiceError> {
         let find = value::Entity::find().filter(value::Column::SessionId.is_in(ids));
-        Ok(self.0.call(|database| find.all(database)).await?)
+        Ok(self.database.call(|database| find.all(database)).await?)
     }
 
     /// Closes the database.
     pub(super) async fn close(self) -> Result<(), ServiceError> {
-        Ok(self.0.close().await?)
+        Ok(self.database.close().await?)
     }
 }
 
@@ -215,7 +284,8 @@ mod tests {
     use crate::measurement::session::{Live, Value};
 
     async fn store() -> Store {
-        Store::open(&Url::SqliteMemory, ::store::Limits::default()).await.expect("opens")
+        let clock = Arc::new(crate::kernel::ManualClock::at(9));
+        Store::open(&Url::SqliteMemory, ::store::Limits::default(), clock).await.expect("opens")
     }
 
     async fn begun(store: &Store, code: &str) -> Session {
@@ -225,6 +295,32 @@ mod tests {
         let session = Session { id: Uuid::now_v7(), new, started_ms: 5 };
         store.begin(&session).await.expect("begins");
         session
+    }
+
+    #[allow(clippy::unnecessary_wraps, reason = "as the store takes it")]
+    fn event(ended: &Ended) -> Option<NewEvent> {
+        let (topic, key) = ("measurement.completed".to_owned(), "user-1".to_owned());
+        Some(NewEvent { topic, key, payload: ended.digest.clone().into_bytes() })
+    }
+
+    /// Events that were written, as a consumer that is new would be given them.
+    async fn events(store: &Store) -> u64 {
+        struct Nobody;
+        #[async_trait::async_trait]
+        impl ::store::outbox::Consumer for Nobody {
+            fn name(&self) -> &'static str {
+                "nobody"
+            }
+            fn topics(&self) -> &'static [&'static str] {
+                &["measurement.completed"]
+            }
+            async fn handle(&self, _: &::store::outbox::Event) -> Result<(), ::store::outbox::Failure> {
+                std::future::pending().await
+            }
+        }
+        let dispatcher = ::store::outbox::Dispatcher::start(&store.outbox, vec![Arc::new(Nobody)]).await;
+        drop(dispatcher.expect("starts"));
+        store.outbox.backlog("nobody").await.expect("counts").pending
     }
 
     #[tokio::test]
@@ -237,7 +333,7 @@ mod tests {
         for (code, state) in [("01:01", "{".to_owned()), ("04:01", foreign)] {
             let id = begun(&store, code).await.id;
             let damage = session::ActiveModel { id: Set(id), state: Set(Some(state)), ..Default::default() };
-            store.0.call(|database| damage.update_without_returning(database)).await.expect("damages");
+            store.database.call(|database| damage.update_without_returning(database)).await.expect("damages");
         }
         let running = store.running().await.expect("reads");
         let ids: Vec<_> = running.iter().map(|(session, _)| session.id).collect();
@@ -264,13 +360,18 @@ mod tests {
             version: "v".to_owned(),
         };
         ended.values = vec![value.clone(), value.clone()];
-        let twice = store.end(session.id, &ended).await.expect_err("the same value twice");
+        let twice = store.end(session.id, &ended, event(&ended)).await.expect_err("the same value twice");
         assert!(matches!(twice, ServiceError::Store(::store::StoreError::Unique { .. })), "{twice}");
         assert_eq!(store.find(session.id).await.expect("reads"), Some(Found::Running), "nothing was written");
+        assert_eq!(events(&store).await, 0, "no event either");
         ended.values = vec![value];
-        store.end(session.id, &ended).await.expect("ends");
-        let again = store.end(session.id, &ended).await.expect_err("ended already");
+        store.end(session.id, &ended, event(&ended)).await.expect("ends");
+        let again = store.end(session.id, &ended, event(&ended)).await.expect_err("ended already");
         assert!(matches!(again, ServiceError::Conflict { .. }));
+        assert_eq!(events(&store).await, 1, "told once");
+        assert_eq!(store.fingerprint(session.id).await.expect("reads"), None);
+        store.mark(session.id, FingerprintState::None).await.expect("marks");
+        assert_eq!(store.fingerprint(session.id).await.expect("reads"), Some(FingerprintState::None));
         let measurement = Box::new(Measurement { session, ended });
         assert_eq!(store.find(measurement.session.id).await.expect("reads"), Some(Found::Ended(measurement)));
     }

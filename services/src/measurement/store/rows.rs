@@ -5,7 +5,8 @@ use clinical::gate::Quality;
 use clinical::{Person, Sex};
 use sea_orm::ActiveValue::{NotSet, Set};
 
-use super::entity::session::StatusRow;
+use super::FingerprintState;
+use super::entity::session::{FingerprintRow, StatusRow};
 use super::entity::{EnvironmentRow, Exact, GateRow, GateRows, StateRow, session, value};
 use crate::kernel::ServiceError;
 use crate::measurement::rules::{Environment, GateNote, NewSession, Status};
@@ -135,6 +136,24 @@ impl From<StatusRow> for Status {
             StatusRow::Completed => Self::Completed,
             StatusRow::Aborted => Self::Aborted,
             StatusRow::TimedOut => Self::TimedOut,
+        }
+    }
+}
+
+impl From<FingerprintState> for FingerprintRow {
+    fn from(state: FingerprintState) -> Self {
+        match state {
+            FingerprintState::Kept => Self::Kept,
+            FingerprintState::None => Self::None,
+        }
+    }
+}
+
+impl From<FingerprintRow> for FingerprintState {
+    fn from(row: FingerprintRow) -> Self {
+        match row {
+            FingerprintRow::Kept => Self::Kept,
+            FingerprintRow::None => Self::None,
         }
     }
 }
