@@ -12,6 +12,7 @@ pub mod report;
 pub mod serve;
 pub mod stats;
 pub mod streams;
+pub mod vectors;
 
 pub use report::{Report, Row};
 pub use serve::{Options, PARTS, run};

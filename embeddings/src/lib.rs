@@ -17,6 +17,7 @@ mod limits;
 pub mod matching;
 mod monitor;
 mod names;
+pub mod peers;
 mod point;
 mod qdrant;
 pub mod trigram;
