@@ -202,6 +202,8 @@ pub(crate) enum VectorsCommand {
 pub(crate) enum BenchCommand {
     /// The serving budgets, beside a bare echo started for the purpose (about five minutes).
     Serve(BenchServe),
+    /// The vector store on synthetic vectors, beside the bare index library and plain memory.
+    Vectors(BenchVectors),
     /// The bare echo that the others are compared with.
     #[command(hide = true)]
     Echo,
@@ -221,6 +223,20 @@ pub(crate) struct BenchServe {
     pub(crate) pairs: usize,
     /// Measure only these parts.
     #[arg(long, value_delimiter = ',', value_parser = benches::PARTS)]
+    pub(crate) only: Vec<String>,
+}
+
+/// Arguments of `bench vectors`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchVectors {
+    /// Vectors of a set.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    pub(crate) points: u64,
+    /// Measure a million vectors kept as bytes too (many minutes, 3 GB).
+    #[arg(long)]
+    pub(crate) large: bool,
+    /// Measure only these parts.
+    #[arg(long, value_delimiter = ',', value_parser = benches::vectors::PARTS)]
     pub(crate) only: Vec<String>,
 }
 

@@ -1,6 +1,7 @@
 //! `manpasik bench`: speed of the server on this machine, as ratios measured in one run.
 
 mod slow;
+mod vectors;
 
 use std::{
     path::{Path, PathBuf},
@@ -24,6 +25,7 @@ use crate::{
 pub(crate) fn run(config: &Config, command: &BenchCommand, json: bool) -> anyhow::Result<()> {
     match command {
         BenchCommand::Serve(options) => serve(config, options, json),
+        BenchCommand::Vectors(options) => vectors::run(options, json),
         BenchCommand::Slow => runtime()?.block_on(slow::serve()),
         BenchCommand::Echo => runtime()?.block_on(benches::echo::serve(|address| {
             // The harness waits for this line; without it, it reports that the echo ended early.
