@@ -30,15 +30,15 @@ struct Held {
 
 /// A running stand-in; ends with the test's runtime.
 #[derive(Clone)]
-pub(super) struct Double {
+pub(crate) struct Double {
     memory: Arc<Mutex<Memory>>,
-    pub(super) url: String,
+    pub(crate) url: String,
 }
 
 type Answer<T> = Result<T, Status>;
 
 impl Double {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let url = format!("http://{}", listener.local_addr().expect("a bound port"));
         let double = Self { memory: Arc::default(), url };

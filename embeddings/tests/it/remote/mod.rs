@@ -14,7 +14,7 @@ use embeddings::{
 };
 use tonic::{Code, Status};
 
-use double::Double;
+pub(crate) use double::Double;
 
 /// Bounds with which failing takes milliseconds.
 fn quick() -> Limits {

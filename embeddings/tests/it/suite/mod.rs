@@ -9,7 +9,7 @@ mod nearest;
 use embeddings::{EmbeddedStore, QdrantOptions, QdrantStore, VectorStore};
 use tempfile::TempDir;
 
-use crate::support;
+use crate::{remote::Double, support};
 
 /// Makes a test of each case for one implementation; `open` gives a store and what must outlive it, or nothing where
 /// the implementation cannot run here.
@@ -49,6 +49,7 @@ macro_rules! suite {
 
 suite!(embedded, super::open_embedded);
 suite!(qdrant, super::open_qdrant);
+suite!(qdrant_double, super::open_double);
 
 /// An embedded store in a folder of its own.
 async fn open_embedded() -> Option<(EmbeddedStore, TempDir)> {
@@ -64,6 +65,12 @@ async fn open_qdrant() -> Option<(QdrantStore, ())> {
         return None;
     };
     let options = QdrantOptions { url, api_key: None };
+    Some((QdrantStore::new(&options, support::small()).expect("a URL"), ()))
+}
+
+/// The same store on the stand-in, so that what it makes of answers is tested where no server is.
+async fn open_double() -> Option<(QdrantStore, ())> {
+    let options = QdrantOptions { url: Double::start().await.url, api_key: None };
     Some((QdrantStore::new(&options, support::small()).expect("a URL"), ()))
 }
 
