@@ -1,4 +1,4 @@
-//! A food bundle whose network is made up: class 2 whatever it is shown, and the mean colour as features.
+//! A food bundle whose network is made up: class 2 whatever it is shown, and its contrast as features.
 
 use std::path::Path;
 
@@ -23,9 +23,12 @@ impl Model for AlwaysEspresso {
         let rows = batch.rows();
         let logits = Tensor::from_f32(vec![rows, 3], &[0.0, 0.0, 9.0].repeat(rows))?;
         let pixels = batch.tensors[0].as_f32()?;
-        let mean = |channel: &[f32]| channel.iter().sum::<f32>() / channel.len() as f32;
-        let colours: Vec<f32> = pixels.chunks_exact(260 * 260).map(mean).collect();
-        Ok(Batch { tensors: vec![logits, Tensor::from_f32(vec![rows, 3], &colours)?] })
+        let contrast = |pixels: &[f32]| {
+            let mean = pixels.iter().sum::<f32>() / pixels.len() as f32;
+            [10.0 * pixels.iter().map(|pixel| (pixel - mean).abs()).sum::<f32>() / pixels.len() as f32, 1.0]
+        };
+        let features: Vec<f32> = pixels.chunks_exact(3 * 260 * 260).flat_map(contrast).collect();
+        Ok(Batch { tensors: vec![logits, Tensor::from_f32(vec![rows, 2], &features)?] })
     }
 }
 
@@ -41,7 +44,7 @@ pub(crate) fn candidate(dir: &Path) -> Candidate {
         labels: Vec::new(),
         network: None,
         inputs: vec![TensorConfig::rows("image", &[3, 260, 260])],
-        outputs: vec![TensorConfig::rows("logits", &[3]), TensorConfig::rows("features", &[3])],
+        outputs: vec![TensorConfig::rows("logits", &[3]), TensorConfig::rows("features", &[2])],
         ..template.config().clone()
     };
     let signature = config.signature().expect("signature");

@@ -5,9 +5,11 @@
 mod ai;
 #[path = "../../../models/tests/it/bundles.rs"]
 mod bundles;
+mod dishes;
 mod drain;
 mod food;
 mod knowledge;
+mod memory;
 mod oip_grpc;
 mod oip_rest;
 mod operations;

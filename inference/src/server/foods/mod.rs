@@ -101,7 +101,8 @@ impl FoodService {
 
     async fn list(&self, request: wire::ListFoodsRequest) -> Result<wire::ListFoodsResponse, Status> {
         let wire::ListFoodsRequest { user_id } = request;
-        let dishes = self.ai.dishes()?.list(&user(user_id)?).await.map_err(|error| failed(&error))?;
+        let user = user(user_id)?;
+        let dishes = self.ai.dishes()?.list(&user).await.map_err(|error| failed(&error))?;
         Ok(wire::ListFoodsResponse { foods: dishes.into_iter().map(told).collect() })
     }
 
