@@ -75,6 +75,20 @@ pub(crate) fn bare(id: PointId, vector: Vec<f32>) -> Point {
     Point { id, vector, payload: Payload::new() }
 }
 
+/// The same points; a store that keeps directions and lengths apart may change the last bits of a number.
+pub(crate) fn assert_same(found: &[Point], wanted: &[Point], what: &str) {
+    let named = |points: &[Point]| -> Vec<(PointId, Payload)> {
+        points.iter().map(|point| (point.id.clone(), point.payload.clone())).collect()
+    };
+    assert_eq!(named(found), named(wanted), "{what}");
+    for (found, wanted) in found.iter().zip(wanted) {
+        assert_eq!(found.vector.len(), wanted.vector.len(), "{what}");
+        let near =
+            found.vector.iter().zip(&wanted.vector).all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs().max(1.0));
+        assert!(near, "{what}: {:?} for {:?}", found.vector, wanted.vector);
+    }
+}
+
 pub(crate) fn query(vector: Vec<f32>, k: usize) -> Query {
     Query { vector, k, filter: Filter::default(), exact: false }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use embeddings::{EmbeddingError, Filter, Metric, VectorStore, copy_all};
 
 use super::create;
-use crate::support::{bare, collection, fill, id, name, points, query, tenant};
+use crate::support::{assert_same, bare, collection, fill, id, name, points, query, tenant};
 
 pub(crate) async fn points_are_written_replaced_read_and_deleted(store: &dyn VectorStore) {
     let name = create(store, collection("crud", 8)).await;
@@ -14,12 +14,12 @@ pub(crate) async fn points_are_written_replaced_read_and_deleted(store: &dyn Vec
     let mut all = points(20, 8, 1);
     fill(store, &me, &name, &all).await;
     let read = store.get(&me, &name, &[id(3), id(99), id(1)]).await.expect("reads");
-    assert_eq!(read, [all[3].clone(), all[1].clone()], "in the order asked, missing ones left out");
+    assert_same(&read, &[all[3].clone(), all[1].clone()], "in the order asked, missing ones left out");
 
     all[3].vector[0] = 9.0;
     all[3].payload.remove("kind");
     store.upsert(&me, &name, vec![all[3].clone()]).await.expect("replaces");
-    assert_eq!(store.get(&me, &name, &[id(3)]).await.expect("reads"), [all[3].clone()]);
+    assert_same(&store.get(&me, &name, &[id(3)]).await.expect("reads"), &all[3..4], "the new one");
     assert_eq!(store.count(&me, &name, Filter::default()).await.expect("counts"), 20);
 
     assert_eq!(store.delete(&me, &name, &[id(3), id(4), id(99)]).await.expect("deletes"), 2);
@@ -93,7 +93,7 @@ pub(crate) async fn a_scroll_sees_every_point_once(store: &dyn VectorStore) {
             }
         }
         seen.sort_by_key(|point| point.id.as_str()[1..].parse::<usize>().expect("a number"));
-        assert_eq!(seen, all, "in pages of {limit}");
+        assert_same(&seen, &all, &format!("in pages of {limit}"));
     }
 }
 
