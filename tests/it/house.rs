@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Crates that may never be compiled into a crate of ours, however deep.
 const NEVER_BELOW: &[(&str, &[&str])] = &[
     ("clinical", &["serde", "tokio", "tracing"]),
+    ("embeddings", &["candle-core", "ort"]),
     ("models", &["axum", "hyper", "reqwest", "sea-orm", "sqlx", "tokio", "tonic"]),
     ("registry", &["axum", "tonic"]),
     ("services", &["candle-core", "ort"]),
@@ -37,6 +38,7 @@ const NEVER_BELOW: &[(&str, &[&str])] = &[
 ];
 
 const ENGINE_CRATES: &[&str] = &["candle-core", "candle-nn", "candle-transformers", "ort"];
+const INDEX_CRATES: &[&str] = &["hnsw_rs", "qdrant-client", "usearch"];
 const SQL_CRATES: &[&str] = &["sea-orm", "sea-orm-migration", "sqlx"];
 const FILE_LINES_MAX: usize = 500;
 const ARCHITECTURE_LINES_MAX: usize = 300;
@@ -250,6 +252,20 @@ fn only_models_and_training_depend_on_an_engine() {
         }
     }
     assert_none(&faults, "only models and training name candle or ort");
+}
+
+#[test]
+fn only_embeddings_depends_on_a_vector_index() {
+    let mut faults = Vec::new();
+    for (folder, manifest) in manifests() {
+        for (table, name, _) in dependencies(&manifest) {
+            // The benches measure the store beside the bare index.
+            if INDEX_CRATES.contains(&name.as_str()) && folder != "embeddings" && folder != "benches" {
+                faults.push(format!("{folder}/Cargo.toml: [{table}] {name}"));
+            }
+        }
+    }
+    assert_none(&faults, "only embeddings names a vector index, and benches to measure beside it");
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl Generation {
                 ask.chosen.as_ref().is_none_or(|chosen| chosen.has(slot))
                     && self.rows.belongs(slot, plan.owner)
             };
-            slots.extend(self.graph.search(&sought, ask.expansion, wanted)?);
+            slots.extend(self.graph.search(&sought, ask.expansion, None, wanted)?);
             // What was added to the index since the plan was made is in both.
             slots.sort_unstable();
             slots.dedup();
@@ -198,16 +198,14 @@ impl Generation {
         ranked.into_iter().map(hit).collect()
     }
 
-    /// The `k` living slots of all tenants that are nearest to a slot, itself left out, found by comparing all.
-    pub(super) fn nearest_to(&self, slot: u32, k: usize) -> Vec<u32> {
+    /// The `k` indexed and living slots of all tenants nearest to a slot, itself left out, by comparing all.
+    pub(super) fn nearest_of_all(&self, slot: u32, k: usize) -> Vec<u32> {
         let Some(sought) = self.rows.row(slot) else { return Vec::new() };
         let others = (0..self.indexed()).filter(|other| *other != slot && self.rows.lives(*other));
-        let mut ranked: Ranked = others.filter_map(|other| self.score(sought, other)).collect();
-        nearest(&mut ranked, k);
-        ranked.into_iter().map(|(_, slot)| slot).collect()
+        self.nearest_among(sought, others, k)
     }
 
-    /// As [`nearest_to`](Self::nearest_to), asked of the index.
+    /// As [`nearest_of_all`](Self::nearest_of_all), asked of the index as if it did not hold the slot.
     pub(super) fn nearest_by_graph(
         &self,
         slot: u32,
@@ -215,10 +213,15 @@ impl Generation {
         expansion: usize,
     ) -> Result<Vec<u32>, EmbeddingError> {
         let Some(sought) = self.rows.row(slot) else { return Ok(Vec::new()) };
-        let found = self.graph.search(sought, expansion, |other| other != slot && self.rows.lives(other))?;
-        let mut ranked: Ranked = found.into_iter().filter_map(|other| self.score(sought, other)).collect();
+        let wanted = |other| other != slot && self.rows.lives(other);
+        let found = self.graph.search(sought, expansion, Some(slot), wanted)?;
+        Ok(self.nearest_among(sought, found.into_iter(), k))
+    }
+
+    fn nearest_among(&self, sought: &Row, slots: impl Iterator<Item = u32>, k: usize) -> Vec<u32> {
+        let mut ranked: Ranked = slots.filter_map(|slot| self.score(sought, slot)).collect();
         nearest(&mut ranked, k);
-        Ok(ranked.into_iter().map(|(_, slot)| slot).collect())
+        ranked.into_iter().map(|(_, slot)| slot).collect()
     }
 }
 

@@ -26,8 +26,8 @@ const EXPANSION_ADD: usize = 128;
 const CAPACITY_FIRST: usize = 4_096;
 
 thread_local! {
-    /// What the search on this thread looks for.
-    static SOUGHT: RefCell<Option<Row>> = const { RefCell::new(None) };
+    /// What the search on this thread looks for, and a slot it must not see.
+    static SOUGHT: RefCell<Option<(Row, Option<u32>)>> = const { RefCell::new(None) };
 }
 
 /// An index over slots.
@@ -135,15 +135,17 @@ impl Graph {
         self.expansion.store(expansion, Ordering::Relaxed);
     }
 
-    /// The `expansion` nearest slots the graph finds among those that `wanted` admits, nearest first.
+    /// The `expansion` nearest slots the graph finds among those that `wanted` admits, nearest first. A hidden slot
+    /// is as far as can be, so that no path leads through it.
     pub(super) fn search(
         &self,
         query: &Row,
         expansion: usize,
+        hidden: Option<u32>,
         wanted: impl Fn(u32) -> bool,
     ) -> Result<Vec<u32>, EmbeddingError> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        SOUGHT.set(Some(query.clone()));
+        SOUGHT.set(Some((query.clone(), hidden)));
         let admits = |key: u64| u32::try_from(key).is_ok_and(&wanted);
         let found = index.filtered_search::<f32, _>(&[QUERY], expansion, admits);
         SOUGHT.set(None);
@@ -182,9 +184,9 @@ fn between(rows: &Rows, metric: Metric, a: *const f32, b: *const f32) -> f32 {
     // SAFETY: the index has dimension 1, so each pointer is to one f32 that the library holds during the call.
     let (a, b) = unsafe { (a.read_unaligned(), b.read_unaligned()) };
     let score = if a < 0.0 {
-        sought(rows.row(b as u32), metric)
+        sought(rows, b as u32, metric)
     } else if b < 0.0 {
-        sought(rows.row(a as u32), metric)
+        sought(rows, a as u32, metric)
     } else {
         let both = rows.row(a as u32).zip(rows.row(b as u32));
         both.map(|(a, b)| a.score(b, metric))
@@ -197,6 +199,9 @@ fn between(rows: &Rows, metric: Metric, a: *const f32, b: *const f32) -> f32 {
     distance.unwrap_or(FAR).min(FAR)
 }
 
-fn sought(row: Option<&Row>, metric: Metric) -> Option<f32> {
-    SOUGHT.with_borrow(|sought| Some(sought.as_ref()?.score(row?, metric)))
+fn sought(rows: &Rows, slot: u32, metric: Metric) -> Option<f32> {
+    SOUGHT.with_borrow(|sought| match sought {
+        Some((row, hidden)) if *hidden != Some(slot) => Some(row.score(rows.row(slot)?, metric)),
+        Some(_) | None => None,
+    })
 }

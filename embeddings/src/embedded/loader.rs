@@ -3,7 +3,7 @@
 //! A snapshot is used when its checksum holds and every row it should cover is numbered by it. Rows that were deleted
 //! since leave a gap in the index, which a search walks around; too many gaps and the index is built anew. Rows that
 //! are newer come after it and are added to the index in the background. No record of deletions is needed for that,
-//! and a deleted vector is nowhere on disk once its transaction is.
+//! and a snapshot holds no vectors that could outlive their rows.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -21,6 +21,7 @@ mod snapshot;
 mod store;
 mod table;
 mod tune;
+mod upkeep;
 mod verify;
 mod worker;
 mod writer;

@@ -1,4 +1,7 @@
 //! The tables of this module, numbered; a landed migration is never changed, a new one is added.
+//!
+//! SQLite runs the steps of a migration one by one, and a process may be killed between two of them: each step may
+//! find its work done.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{big_integer, binary, pk_auto, string, string_uniq, text};
@@ -28,6 +31,7 @@ impl MigrationTrait for M0001Vectors {
         manager.create_table(point()).await?;
         manager.create_table(counter()).await?;
         let key = Index::create()
+            .if_not_exists()
             .name("vector_point_key")
             .table("vector_point")
             .col("collection")
@@ -40,6 +44,7 @@ impl MigrationTrait for M0001Vectors {
             .into_table("vector_counter")
             .columns(["id", "sequence"])
             .values_panic([1.into(), 0.into()])
+            .on_conflict(OnConflict::column("id").do_nothing().to_owned())
             .to_owned();
         manager.execute(first).await
     }
@@ -55,6 +60,7 @@ impl MigrationTrait for M0001Vectors {
 /// Its numbers are never given out again: a dropped collection's points are removed little by little.
 fn collection() -> TableCreateStatement {
     Table::create()
+        .if_not_exists()
         .table("vector_collection")
         .col(pk_auto("id"))
         .col(string_uniq("name"))
@@ -69,6 +75,7 @@ fn collection() -> TableCreateStatement {
 /// In the order of writing, which is the order of reading at start.
 fn point() -> TableCreateStatement {
     Table::create()
+        .if_not_exists()
         .table("vector_point")
         .col(big_integer("sequence").primary_key())
         .col(big_integer("collection"))
@@ -82,6 +89,7 @@ fn point() -> TableCreateStatement {
 /// One row. Counting the points instead would give a deleted point's number out again.
 fn counter() -> TableCreateStatement {
     Table::create()
+        .if_not_exists()
         .table("vector_counter")
         .col(big_integer("id").primary_key())
         .col(big_integer("sequence"))
