@@ -81,6 +81,7 @@ pub(super) fn foods(client: Food) -> Router {
         .with_state(client)
 }
 
+#[allow(clippy::result_large_err, reason = "the refusal is the answer itself")]
 fn user(query: UserQuery) -> Result<ListFoodsRequest, Response> {
     query
         .map(|Query(request)| request)

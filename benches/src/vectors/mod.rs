@@ -58,6 +58,7 @@ impl Options {
 }
 
 /// Runs the parts asked for on `store`, which should be empty; `progress` is told what runs now.
+#[allow(clippy::disallowed_methods, reason = "the generator has the runtime to itself")]
 pub async fn run(
     options: &Options,
     store: Arc<dyn VectorStore>,
@@ -125,6 +126,7 @@ impl Plan {
         Ok(rows)
     }
 
+    #[allow(clippy::disallowed_methods, reason = "the generator has the runtime to itself")]
     async fn searches(
         &self,
         subject: &Subject,

@@ -57,6 +57,7 @@ impl Subject {
 
     /// Writes `points` vectors of the set in acknowledged batches and shows them to `truth`; the
     /// time the writes took.
+    #[allow(clippy::disallowed_methods, reason = "the generator has the runtime to itself")]
     pub(super) async fn fill(
         &self,
         set: &Set,

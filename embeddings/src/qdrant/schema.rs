@@ -124,7 +124,7 @@ pub(super) fn foreign(name: &CollectionName) -> EmbeddingError {
     }
 }
 
-fn word<T: PartialEq>(words: &[(T, &'static str)], wanted: T) -> &'static str {
+fn word<T: PartialEq + Copy>(words: &[(T, &'static str)], wanted: T) -> &'static str {
     words.iter().find(|(value, _)| *value == wanted).map_or("", |(_, word)| word)
 }
 

@@ -28,7 +28,7 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::store::outbox::Dispatcher;
+use ::store::outbox::{Consumer, Dispatcher};
 use proto::manpasik::v1::ai_inference_service_client::AiInferenceServiceClient;
 use proto::manpasik::v1::measurement_service_server::MeasurementServiceServer;
 use tokio::task::JoinHandle;
@@ -104,6 +104,7 @@ impl MeasurementModule {
         let stopped = core.stopped.clone().drop_guard();
         core.resume().await?;
         let recorder = Recorder::new(core.store.clone(), core.fingerprints.clone());
+        let recorder: Arc<dyn Consumer> = Arc::new(recorder);
         let dispatcher = Dispatcher::start(core.store.outbox(), vec![recorder]).await?;
         let core = Arc::new(core);
         let sweeper = tokio::spawn(sweep(Arc::clone(&core)));

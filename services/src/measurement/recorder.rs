@@ -1,8 +1,6 @@
 //! The consumer that gives ended sessions to the vector service. Writing a fingerprint twice is the same as once, so
 //! a replay after a crash does no harm.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use clinical::fingerprint::Fingerprint;
 use prost::Message;
@@ -24,8 +22,8 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(store: Store, fingerprints: Fingerprints) -> Arc<dyn Consumer> {
-        Arc::new(Self { store, fingerprints })
+    pub(super) fn new(store: Store, fingerprints: Fingerprints) -> Self {
+        Self { store, fingerprints }
     }
 
     /// The session the event tells of, if it is the one that was stored.
@@ -87,6 +85,7 @@ fn refused(status: &tonic::Status) -> Failure {
     if status.code() == Code::InvalidArgument { Failure::Reject(reason) } else { Failure::Retry(reason) }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "handed to map_err")]
 fn failure(error: ServiceError) -> Failure {
     match error.code() {
         ErrorCode::InvalidArgument | ErrorCode::NotFound => Failure::Reject(error.to_string()),

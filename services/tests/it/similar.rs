@@ -184,7 +184,7 @@ async fn a_session_that_ended_just_before_a_crash_is_found_after_it() {
     after.clock.advance_ms(3_600_000);
     assert_eq!(after.recorded(&first).await, FingerprintState::Kept);
     let second = after.measured("user-1", "01:01", 15).await;
-    assert_eq!(after.ids(like("user-1", &second)).await, [first.clone()]);
+    assert_eq!(after.ids(like("user-1", &second)).await, std::slice::from_ref(&first));
 
     // The process dies after the vector was written and before that was written down: written again, found once.
     let upserts = harness.vectors.upserts();

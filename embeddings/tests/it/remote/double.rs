@@ -3,6 +3,11 @@
 //! It is no proof of how Qdrant behaves, but it shows what the store makes of answers, and it can
 //! fail on demand, which a real server will not. It is stricter than Qdrant in one point: a filter
 //! on a field without an index is an error.
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::wildcard_enum_match_arm,
+    reason = "handlers of one shape, called from a table"
+)]
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::future::ready;
@@ -240,7 +245,9 @@ fn query(memory: &mut Memory, request: QueryPoints) -> Answer<QueryResponse> {
         .collect();
     match distance {
         Distance::Euclid => result.sort_by(|a, b| a.score.total_cmp(&b.score)),
-        _ => result.sort_by(|a, b| b.score.total_cmp(&a.score)),
+        Distance::UnknownDistance | Distance::Cosine | Distance::Dot | Distance::Manhattan => {
+            result.sort_by(|a, b| b.score.total_cmp(&a.score));
+        }
     }
     result.truncate(request.limit.expect("a limit") as usize);
     Ok(QueryResponse { result, ..QueryResponse::default() })

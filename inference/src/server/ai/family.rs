@@ -20,6 +20,7 @@ use crate::{InferError, ModelState, Priority, Served};
 const REMEMBERED_MAX: usize = 64;
 
 /// The reader of one model.
+#[allow(clippy::large_enum_variant, reason = "made once for each model and kept behind a pointer")]
 pub(super) enum Reader {
     Biomarker(biomarker::Encoder),
     Anomaly(anomaly::Encoder),

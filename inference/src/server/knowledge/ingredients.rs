@@ -65,7 +65,7 @@ impl Inner {
         let without = |reason: String| Meant {
             warnings: vec![warning(
                 "no_encoder",
-                &format!("names were not compared by meaning: {reason}"),
+                format!("names were not compared by meaning: {reason}"),
                 "names",
             )],
             ..Meant::default()

@@ -45,7 +45,7 @@ pub(super) struct Ingredients {
 impl Library {
     /// Reads the passages; what does not parse is reported and left out, and a test keeps that from happening.
     pub(super) fn read() -> Self {
-        let passages: Vec<Passage> = rows(PASSAGES).filter_map(passage).collect();
+        let passages: Vec<Passage> = rows(PASSAGES).filter_map(|cells| passage(&cells)).collect();
         // Korean words go along, so that a question in Korean meets something it shares letters with.
         let letters = Index::new(passages.iter().map(|passage| {
             format!("{} {} {} {}", passage.text, passage.korean, passage.title, passage.organisation)
@@ -86,8 +86,8 @@ fn rows(table: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
     lines.map(|line| line.split('\t').collect())
 }
 
-fn passage(cells: Vec<&'static str>) -> Option<Passage> {
-    let &[id, text, korean, title, organisation, year, reference, loinc] = cells.as_slice() else {
+fn passage(cells: &[&'static str]) -> Option<Passage> {
+    let &[id, text, korean, title, organisation, year, reference, loinc] = cells else {
         tracing::error!(?cells, "a passage has not eight cells");
         return None;
     };
