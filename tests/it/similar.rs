@@ -58,7 +58,8 @@ async fn found(server: &Server, user: &str, session: &str) -> Vec<SimilarSession
     }
 }
 
-#[tokio::test]
+// More threads than one: a blocked one could not close its connections, and the server would wait for them.
+#[tokio::test(flavor = "multi_thread")]
 async fn an_earlier_session_is_found_by_its_owner_only_and_after_a_restart_too() {
     let server = Server::start();
     let first = measure(&server, "someone").await;
