@@ -25,6 +25,9 @@ pub(crate) async fn open(config: &Config, kind: VectorStoreKind) -> anyhow::Resu
 }
 
 fn qdrant(config: &Config) -> anyhow::Result<QdrantStore> {
+    if config.vectors.qdrant_url.is_empty() {
+        anyhow::bail!("vectors.qdrant_url is empty: give the gRPC address, such as http://127.0.0.1:6334");
+    }
     let api_key = config.vectors.qdrant_api_key.reveal();
     let options = QdrantOptions {
         url: config.vectors.qdrant_url.clone(),

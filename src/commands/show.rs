@@ -172,6 +172,7 @@ impl Shown {
     pub(crate) fn similar(mut self, answer: &FindSimilarSessionsResponse) -> Self {
         for session in &answer.sessions {
             let value = session.values.first();
+            let unit = value.and_then(|value| value.quantity.as_ref()).map_or("", |quantity| &quantity.unit);
             self.row(
                 &format!("earlier session, cartridge {}", session.cartridge_code),
                 format!(
@@ -179,7 +180,7 @@ impl Shown {
                     session.similarity,
                     quantity(value.and_then(|value| value.quantity.as_ref()))
                 ),
-                interval(value.and_then(|value| value.interval.as_ref()), ""),
+                interval(value.and_then(|value| value.interval.as_ref()), unit),
                 String::new(),
                 String::new(),
                 model(value.and_then(|value| value.model.as_ref())),

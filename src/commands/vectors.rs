@@ -19,6 +19,11 @@ use crate::{
 /// Runs one of the vector commands.
 pub(crate) fn run(config: &Config, command: &VectorsCommand, json: bool) -> anyhow::Result<()> {
     runtime()?.block_on(async {
+        // The target first: what is wrong with it is told before the source is read.
+        let target = match command {
+            VectorsCommand::Migrate { to } => Some(target(config, *to).await?),
+            VectorsCommand::Stats | VectorsCommand::Verify { .. } | VectorsCommand::Rebuild { .. } => None,
+        };
         let store = app::vectors::open(config, config.vectors.store).await?;
         let done = match command {
             VectorsCommand::Stats => stats(store.as_ref(), json).await,
@@ -28,7 +33,7 @@ pub(crate) fn run(config: &Config, command: &VectorsCommand, json: bool) -> anyh
             VectorsCommand::Rebuild { collection } => {
                 rebuild(store.as_ref(), collection.as_deref(), json).await
             }
-            VectorsCommand::Migrate { to } => migrate(config, &store, *to, json).await,
+            VectorsCommand::Migrate { .. } => migrate(&store, target, json).await,
         };
         let closed = store.close().await.context("the vector store was not closed cleanly");
         done.and(closed)
@@ -155,16 +160,20 @@ async fn rebuild(store: &dyn VectorStore, name: Option<&str>, json: bool) -> any
     print(&table(&["rebuilt", "points"], rebuilt.iter().map(row)))
 }
 
-async fn migrate(
-    config: &Config,
-    from: &Arc<dyn VectorStore>,
-    to: VectorStoreKind,
-    json: bool,
-) -> anyhow::Result<()> {
+/// The store that is copied into.
+async fn target(config: &Config, to: VectorStoreKind) -> anyhow::Result<Arc<dyn VectorStore>> {
     if to == config.vectors.store {
         bail!("vectors.store is {to:?} already: name the other one, or another --config");
     }
-    let target = app::vectors::open(config, to).await?;
+    app::vectors::open(config, to).await
+}
+
+async fn migrate(
+    from: &Arc<dyn VectorStore>,
+    target: Option<Arc<dyn VectorStore>>,
+    json: bool,
+) -> anyhow::Result<()> {
+    let target = target.context("no target was opened")?;
     let bar = bar("copying");
     let copied = copy_all(from.as_ref(), target.as_ref(), &|progress| show(&bar, progress)).await;
     bar.finish_and_clear();

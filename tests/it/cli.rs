@@ -76,6 +76,8 @@ fn an_empty_vector_store_is_sound_and_a_store_is_not_copied_onto_itself() {
     assert!(!ok && error.contains("no collection 'nothing'"), "{error}");
     let (ok, _, error) = run(&["vectors", "migrate", "--to", "embedded"]);
     assert!(!ok && error.contains("already"), "{error}");
+    let (ok, _, error) = run(&["vectors", "migrate", "--to", "qdrant"]);
+    assert!(!ok && error.contains("vectors.qdrant_url is empty"), "{error}");
     let (ok, out, _) = run(&["vectors", "migrate", "--help"]);
     assert!(ok && out.contains("qdrant"), "{out}");
 }
