@@ -78,6 +78,11 @@ struct Inner {
     lock: Mutex<Option<File>>,
 }
 
+/// How long a folder's lock is waited for: a process that ends, or that forked to start another program, keeps it a
+/// moment longer than it says.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 impl EmbeddedStore {
     /// Opens the store and returns at once; rows and snapshots are read in the background and calls wait for them.
     /// Must be called within a tokio runtime.
@@ -85,7 +90,7 @@ impl EmbeddedStore {
     /// # Errors
     /// `Unavailable` when the folder cannot be used or another process has it open, or a failure of the database.
     pub async fn open(url: &Url, folder: &Path, limits: Limits) -> Result<Self, EmbeddingError> {
-        let lock = lock(folder)?;
+        let lock = patiently(folder).await?;
         let store = Store::open(url).await?;
         let collections = store.collections().await?;
         let sequence = store.sequence().await?;
@@ -132,6 +137,19 @@ impl Drop for EmbeddedStore {
         self.inner.phase.send_replace(Phase::Closed);
         self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.inner.all().iter().for_each(|shelf| shelf.stop());
+    }
+}
+
+/// Takes the lock of the folder; who held it may need a moment to go.
+async fn patiently(folder: &Path) -> Result<File, EmbeddingError> {
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        match lock(folder) {
+            Err(EmbeddingError::Unavailable { .. }) if Instant::now() < until => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            result => return result,
+        }
     }
 }
 
