@@ -137,7 +137,10 @@ impl Staging {
         if !exists {
             return fs::rename(&self.path, dir).map_err(at(dir));
         }
-        let old = self.path.with_extension("old");
+        // The random part stays in the name: what an earlier replacement left behind is not in the way.
+        let mut old = self.path.clone().into_os_string();
+        old.push(".old");
+        let old = PathBuf::from(old);
         fs::rename(dir, &old).map_err(at(dir))?;
         if let Err(source) = fs::rename(&self.path, dir) {
             fs::rename(&old, dir).map_err(at(dir))?;

@@ -219,3 +219,16 @@ fn the_wrong_or_an_absent_engine_says_so() {
     let message = load("candle").map(|_| ()).expect_err("absent").to_string();
     assert_says(&message, &["`candle` is unavailable", "make setup"]);
 }
+
+#[test]
+fn what_a_replacement_that_was_cut_short_left_behind_is_not_in_the_way() {
+    let parent = tempfile::tempdir().expect("a temporary folder");
+    let dir = parent.path().join("bundle");
+    bundle_at(&dir);
+    // A process that ended between its last rename and the removal of the old folder leaves this.
+    let left = parent.path().join(".bundle.old");
+    fs::create_dir(&left).expect("made");
+    fs::write(left.join("card.md"), "old").expect("written");
+    let second = writer(&networks()[1]).replace().write(&dir).expect("replaced");
+    assert_eq!(Bundle::open(&dir).expect("whole").digest(), second.digest());
+}
