@@ -97,11 +97,11 @@ impl Risk {
     #[must_use]
     pub fn reference(&self, age_years: f64, sex: Option<&str>) -> Option<&Reference> {
         let holds = |r: &&Reference| r.ages.from <= age_years && age_years < r.ages.to;
-        let mut peers = self.references.iter().filter(holds);
-        peers
-            .clone()
-            .find(|r| r.sex.is_some() && r.sex.as_deref() == sex)
-            .or_else(|| peers.find(|r| r.sex.is_none()))
+        let narrowest = |of: Option<&str>| {
+            let peers = self.references.iter().filter(holds).filter(|r| r.sex.as_deref() == of);
+            peers.min_by(|a, b| (a.ages.to - a.ages.from).total_cmp(&(b.ages.to - b.ages.from)))
+        };
+        narrowest(sex).or_else(|| narrowest(None))
     }
 
     /// Probability of the event within the horizon.
