@@ -4,6 +4,8 @@ use super::Scaling;
 use super::algebra::Square;
 
 const LOGISTIC_PENALTY: f64 = 1.0;
+/// Just enough to keep a system without rows solvable.
+const INTERCEPT_PENALTY: f64 = 1e-9;
 const NEWTON_STEPS: usize = 25;
 
 /// Linear least squares with a quadratic penalty, one set of coefficients per target.
@@ -30,7 +32,9 @@ impl Ridge {
                 moment.iter_mut().zip(&design).for_each(|(m, x)| *m += x * y);
             }
         }
-        gram.add_diagonal(penalty);
+        // As in the logistic model the intercept is free: the level of the targets is no coefficient.
+        (0..width)
+            .for_each(|i| gram.cells[i * width + i] += if i == 0 { INTERCEPT_PENALTY } else { penalty });
         let factor = gram.factor();
         Self { scaling, coefficients: moments.iter().map(|m| factor.solve(m)).collect() }
     }
@@ -79,7 +83,7 @@ fn newton(designs: &[Vec<f64>], labels: &[f64]) -> Vec<f64> {
     for _ in 0..NEWTON_STEPS {
         let mut hessian = Square::zeros(width);
         // The intercept is free: a penalty on it would bias every probability towards one half.
-        let penalty = |i: usize| if i == 0 { 1e-9 } else { LOGISTIC_PENALTY };
+        let penalty = |i: usize| if i == 0 { INTERCEPT_PENALTY } else { LOGISTIC_PENALTY };
         let mut slope: Vec<f64> = beta.iter().enumerate().map(|(i, b)| -penalty(i) * b).collect();
         for (design, label) in designs.iter().zip(labels) {
             let p = sigmoid(dot(&beta, design));
