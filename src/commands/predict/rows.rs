@@ -90,7 +90,8 @@ pub(super) fn series(path: &Path) -> anyhow::Result<Series> {
             2 => record[0].trim().parse().with_context(|| format!("row {}: time_unix_ms", number + 1))?,
             _ => number * STEP_MS,
         };
-        let value = self::number(&code, record.iter().next_back().unwrap_or_default().trim())?;
+        let value = self::number(&code, record.iter().next_back().unwrap_or_default().trim())
+            .with_context(|| format!("row {}", number + 1))?;
         points.push(SeriesPoint { time_unix_ms: time, value });
     }
     Ok(Series { code, unit, points })
