@@ -81,6 +81,9 @@ fn verify(config: &Config, bundle: Option<&str>, json: bool) -> anyhow::Result<(
         Some(name) => vec![engines::newest_bundle(config, name).with_context(|| unknown(config, name))?],
         None => engines::all_bundles(config),
     };
+    if folders.is_empty() {
+        bail!("there is no bundle in {}", searched(config));
+    }
     let engines = engines::all(config);
     let mut faults = Vec::new();
     for folder in &folders {
@@ -122,6 +125,11 @@ fn fetch(config: &Config, name: &str) -> anyhow::Result<()> {
 }
 
 fn unknown(config: &Config, name: &str) -> String {
+    format!("no bundle `{name}` in {}; `manpasik models list` names what there is", searched(config))
+}
+
+/// The folders that bundles are looked for in.
+fn searched(config: &Config) -> String {
     let dirs: Vec<String> = config.bundle_dirs().iter().map(|dir| dir.display().to_string()).collect();
-    format!("no bundle `{name}` in {}; `manpasik models list` names what there is", dirs.join(" or "))
+    dirs.join(" or ")
 }
