@@ -4,7 +4,7 @@ use axum::{
     Json,
     body::Bytes,
     extract::{FromRequest, Request},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -60,6 +60,20 @@ impl IntoResponse for Failure {
         }
         response
     }
+}
+
+/// Answers a path that is none.
+pub(super) async fn nowhere(uri: Uri) -> Response {
+    let text = format!("there is nothing at `{}`; /openapi.json lists what there is", uri.path());
+    Failure(Status::not_found(text)).into_response()
+}
+
+/// Answers a method that the path does not have.
+pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let text = format!("`{}` does not answer {method}; /openapi.json says what it answers", uri.path());
+    let mut response = Failure(Status::unimplemented(text)).into_response();
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response
 }
 
 /// `field: reason` apart, when the text before the colon is one word.

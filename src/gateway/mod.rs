@@ -51,6 +51,8 @@ pub(crate) fn router(clients: Clients) -> Router {
     }
     router
         .route("/openapi.json", axum::routing::get(move || std::future::ready(axum::Json(described.clone()))))
+        .fallback(answer::nowhere)
+        .method_not_allowed_fallback(answer::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
 }

@@ -3,7 +3,10 @@
 use axum::{
     Router,
     body::Bytes,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{
+        Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -25,6 +28,8 @@ use super::{
 
 type Ai = AiInferenceServiceClient<GrpcService>;
 type Measurement = MeasurementServiceClient<GrpcService>;
+/// The one variable part of a path.
+type Named = Result<Path<String>, PathRejection>;
 /// A query string holds text only; the message's own reader turns it into numbers.
 type HistoryQuery = Result<Query<GetMeasurementHistoryRequest>, QueryRejection>;
 
@@ -114,8 +119,13 @@ pub(super) fn ai(client: Ai) -> Router {
         )
         .route(
             "/v1/ai/models/{name}",
-            get(|State(mut client): State<Ai>, Path(name): Path<String>| async move {
-                json(client.get_model_info(GetModelInfoRequest { name, ..Default::default() }).await)
+            get(|State(mut client): State<Ai>, path: Named| async move {
+                match named(path) {
+                    Ok(name) => {
+                        json(client.get_model_info(GetModelInfoRequest { name, ..Default::default() }).await)
+                    }
+                    Err(failure) => failure.into_response(),
+                }
             }),
         )
         .route(
@@ -151,14 +161,20 @@ pub(super) fn measurement(client: Measurement) -> Router {
         )
         .route(
             "/v1/measurement/sessions/{id}/end",
-            post(|State(mut client): State<Measurement>, Path(session_id): Path<String>| async move {
-                json(client.end_session(EndSessionRequest { session_id }).await)
+            post(|State(mut client): State<Measurement>, path: Named| async move {
+                match named(path) {
+                    Ok(session_id) => json(client.end_session(EndSessionRequest { session_id }).await),
+                    Err(failure) => failure.into_response(),
+                }
             }),
         )
         .route(
             "/v1/measurement/measurements/{id}",
-            get(|State(mut client): State<Measurement>, Path(id): Path<String>| async move {
-                json(client.get_measurement(GetMeasurementRequest { id }).await)
+            get(|State(mut client): State<Measurement>, path: Named| async move {
+                match named(path) {
+                    Ok(id) => json(client.get_measurement(GetMeasurementRequest { id }).await),
+                    Err(failure) => failure.into_response(),
+                }
             }),
         )
         .route(
@@ -195,8 +211,20 @@ pub(super) async fn call<Q: DeserializeOwned, A: Serialize>(
 
 /// One message a line; empty lines are passed over.
 fn read_lines<T: DeserializeOwned>(body: &Bytes) -> Result<Vec<T>, Failure> {
-    let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    lines.map(|line| read(&Bytes::copy_from_slice(line))).collect()
+    let lines = (1..).zip(body.split(|byte| *byte == b'\n'));
+    let message = |(number, line): (usize, &[u8])| {
+        // Each line is a text of its own, so the reader's own "line 1" would mislead.
+        serde_json::from_slice(line).map_err(|error| {
+            Failure(Status::invalid_argument(format!("body: line {number} of the body: {error}")))
+        })
+    };
+    lines.filter(|(_, line)| !line.trim_ascii().is_empty()).map(message).collect()
+}
+
+/// The part of the path that names something.
+fn named(path: Named) -> Result<String, Failure> {
+    path.map(|Path(name)| name)
+        .map_err(|refused| Failure(Status::invalid_argument(format!("path: {}", refused.body_text()))))
 }
 
 /// A stream of answers as one JSON message a line; a failure under way is the last line.
