@@ -1,46 +1,147 @@
-//! The command line as a person or a script meets it.
+//! The command line as a person or a script meets it: what it teaches, what it answers, what it refuses.
+
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use crate::support::{copied_bundles, program, shipped_bundles, version_dir};
+use crate::support::{Ran, copied_bundles, run, shipped_bundles, version_dir};
 
-fn run(arguments: &[&str]) -> (bool, String, String) {
-    let data = TempDir::new().expect("a temporary folder");
-    let output = program(data.path()).args(arguments).output().expect("the program runs");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.success(), text(&output.stdout), text(&output.stderr))
+/// Runs a command over the shipped bundles.
+fn shipped(arguments: &[&str]) -> Ran {
+    let bundles = shipped_bundles();
+    run(&[arguments, &["--bundles", &bundles.to_string_lossy()]].concat())
+}
+
+/// A file of that text, and the folder that keeps it.
+fn file(name: &str, text: &str) -> (PathBuf, TempDir) {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).expect("written");
+    (path, folder)
+}
+
+/// Predicts from a file of that text.
+fn predict(model: &str, text: &str) -> Ran {
+    let (rows, _folder) = file("rows.csv", text);
+    shipped(&["predict", model, &rows.to_string_lossy(), "--json"])
 }
 
 #[test]
 fn help_names_every_command() {
-    let (ok, out, _) = run(&["--help"]);
-    assert!(ok);
+    let help = run(&["--help"]).ok().out;
     for command in ["serve", "demo", "train", "eval", "models", "vectors", "bench", "predict"] {
-        assert!(out.contains(command), "`{command}` is missing in\n{out}");
+        assert!(help.contains(command), "`{command}` is missing in\n{help}");
     }
 }
 
 #[test]
-fn the_configuration_can_be_printed_and_faults_come_together() {
-    let (ok, out, _) = run(&["--dump-config"]);
-    assert!(ok && out.contains("[server]"), "{out}");
-    let folder = TempDir::new().expect("a temporary folder");
-    let file = folder.path().join("faulty.toml");
-    std::fs::write(&file, "colour = 1\n[server]\nport = 2\n").expect("written");
-    let (ok, _, error) = run(&["--config", &file.to_string_lossy(), "--dump-config"]);
-    assert!(!ok && error.contains("colour") && error.contains("server.port"), "{error}");
+fn no_command_at_all_explains_the_program() {
+    let bare = run(&[]).ok().out;
+    assert!(bare.contains("Usage: manpasik") && bare.contains("loopback"), "{bare}");
 }
 
 #[test]
-fn models_are_listed_and_verified() {
-    let bundles = shipped_bundles();
-    let bundles = bundles.to_string_lossy();
-    let (ok, out, error) = run(&["models", "list", "--json", "--bundles", &bundles]);
-    assert!(ok, "{error}");
-    let models: serde_json::Value = serde_json::from_str(&out).expect("JSON");
-    assert!(models.as_array().is_some_and(|models| models.len() >= 5), "{out}");
-    let (ok, out, error) = run(&["models", "verify", "--bundles", &bundles]);
-    assert!(ok, "{out}{error}");
+fn the_help_of_each_command_says_what_it_takes() {
+    let taught: [(&[&str], &[&str]); 9] = [
+        (&["serve"], &["--grpc", "--http", "any free one"]),
+        (&["demo"], &["--once"]),
+        (&["train"], &["--list", "--seed", "--out", "--all", "<name>/<version>"]),
+        (&["eval"], &["--all", "frozen"]),
+        (&["models", "show"], &["<NAME>"]),
+        (&["models", "verify"], &["bundle folder"]),
+        (&["models", "fetch"], &["<NAME>"]),
+        (&["bench", "serve"], &["--seconds", "--pairs", "--only"]),
+        (&["predict"], &["CSV", "JPEG"]),
+    ];
+    for (command, words) in taught {
+        let help = run(&[command, &["--help"]].concat()).ok().out;
+        for word in words.iter().chain(&["--config", "--json"]) {
+            assert!(help.contains(word), "{command:?} does not explain `{word}`:\n{help}");
+        }
+    }
+}
+
+#[test]
+fn what_is_typed_wrong_is_a_usage_error_with_a_hint() {
+    let cases: [(&[&str], &str); 8] = [
+        (&["sevre"], "serve"),
+        (&["train"], "FAMILY"),
+        (&["train", "thyroid", "--all"], "--all"),
+        (&["train", "thyroid", "--seed", "many"], "many"),
+        (&["eval"], "BUNDLE"),
+        (&["predict", "thyroid"], "INPUTS"),
+        (&["serve", "--grpc", "localhost"], "localhost"),
+        (&["bench", "serve", "--only", "everything"], "everything"),
+    ];
+    for (arguments, word) in cases {
+        let ran = run(arguments);
+        assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.error);
+        assert!(ran.error.contains(word) && ran.out.is_empty(), "{arguments:?}: {}", ran.error);
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_package_on_every_command() {
+    for arguments in [&["--version"][..], &["serve", "--version"], &["models", "list", "--version"]] {
+        assert!(run(arguments).ok().out.contains(env!("CARGO_PKG_VERSION")), "{arguments:?}");
+    }
+}
+
+#[test]
+fn models_are_listed_for_people_and_for_scripts() {
+    let models = shipped(&["models", "list", "--json"]).ok().json();
+    let models = models.as_array().expect("an array").clone();
+    let table = shipped(&["models", "list"]).ok().out;
+    for model in &models {
+        assert_eq!((&model["state"], &model["reason"]), (&"ready".into(), &"".into()), "{model}");
+        let name = model["name"].as_str().expect("a name");
+        assert!(table.contains(name), "{name} is missing in\n{table}");
+        assert_eq!(model["synthetic"], name.starts_with("sensor-"), "{model}");
+    }
+    assert!(models.len() >= 5);
+}
+
+#[test]
+fn a_damaged_bundle_is_listed_with_the_file_that_is_wrong() {
+    let bundles = copied_bundles();
+    let version = version_dir(bundles.path(), "thyroid");
+    std::fs::remove_file(version.join("calibration.json")).expect("removed");
+    let ran = run(&["models", "list", "--json", "--bundles", &bundles.path().to_string_lossy()]).ok();
+    let models = ran.json();
+    let thyroid = models.as_array().expect("an array").iter().find(|model| model["name"] == "thyroid");
+    let thyroid = thyroid.expect("listed all the same");
+    assert_eq!(thyroid["state"], "unavailable");
+    assert!(thyroid["reason"].as_str().is_some_and(|text| text.contains("calibration.json")), "{thyroid}");
+}
+
+#[test]
+fn a_model_is_shown_with_its_card_or_as_json() {
+    let text = shipped(&["models", "show", "thyroid"]).ok().out;
+    for part in ["intended_use", "[[input]]", "## Data", "not for diagnosis"] {
+        assert!(text.contains(part), "`{part}` is missing");
+    }
+    let json = shipped(&["models", "show", "thyroid", "--json"]).ok().json();
+    assert_eq!((&json["name"], &json["family"]), (&"thyroid".into(), &"biomarker".into()));
+    assert_eq!(json["input"].as_array().map(Vec::len), Some(2), "values and marks of presence");
+    let folder = shipped_bundles();
+    shipped(&["models", "show", "nope"]).refused(&[
+        "`nope`",
+        &folder.to_string_lossy(),
+        "manpasik models list",
+    ]);
+}
+
+#[test]
+fn verification_counts_what_it_checked_and_takes_a_name_or_a_folder() {
+    let all = shipped(&["models", "verify", "--json"]).ok().json();
+    assert!(all["checked"].as_u64().is_some_and(|count| count >= 5), "{all}");
+    assert_eq!(all["faults"], serde_json::json!([]));
+    let one = shipped(&["models", "verify", "thyroid", "--json"]).ok().json();
+    assert_eq!(one["checked"], 1);
+    let folder = version_dir(&shipped_bundles(), "diabetes");
+    let text = run(&["models", "verify", &folder.to_string_lossy()]).ok().out;
+    assert!(text.starts_with("ok") && text.contains(&*folder.to_string_lossy()), "{text}");
+    shipped(&["models", "verify", "nope"]).refused(&["`nope`", "manpasik models list"]);
 }
 
 #[test]
@@ -48,36 +149,114 @@ fn verification_fails_on_a_damaged_bundle_and_names_the_file() {
     let bundles = copied_bundles();
     let card = version_dir(bundles.path(), "thyroid").join("card.md");
     std::fs::write(&card, "nothing to see").expect("written");
-    let (ok, out, error) = run(&["models", "verify", "--bundles", &bundles.path().to_string_lossy()]);
-    assert!(!ok && format!("{out}{error}").contains("card.md"), "{out}{error}");
+    let ran = run(&["models", "verify", "--json", "--bundles", &bundles.path().to_string_lossy()]);
+    assert_eq!(ran.code, Some(1), "{}", ran.error);
+    let faults = ran.json()["faults"].clone();
+    let faults = faults.as_array().expect("an array");
+    assert_eq!(faults.len(), 1, "the others are sound: {faults:?}");
+    assert!(faults[0].as_str().is_some_and(|fault| fault.contains("thyroid") && fault.contains("card.md")));
+    assert!(ran.error.contains("1 of"), "{}", ran.error);
 }
 
 #[test]
-fn predict_answers_a_file_of_rows_offline() {
-    let folder = TempDir::new().expect("a temporary folder");
-    let rows = folder.path().join("rows.csv");
-    std::fs::write(&rows, "age,sex,tsh,t3,total_t4\n47,male,80,26,0.7\n30,female,1.5,120,8\n")
-        .expect("written");
-    let bundles = shipped_bundles();
-    let arguments = ["predict", "thyroid", "--json", "--bundles", &bundles.to_string_lossy()];
-    let (ok, out, error) = run(&[&arguments[..], &[&rows.to_string_lossy()]].concat());
-    assert!(ok, "{error}");
-    let answers: serde_json::Value = serde_json::from_str(&out).expect("JSON");
-    assert_eq!(answers.as_array().map(Vec::len), Some(2), "{out}");
+fn verifying_where_there_is_nothing_is_not_a_success() {
+    let empty = TempDir::new().expect("a temporary folder");
+    let folder = empty.path().to_string_lossy();
+    run(&["models", "verify", "--bundles", &folder]).refused(&[&folder, "no bundle"]);
+}
+
+#[test]
+fn only_what_is_fetched_can_be_fetched() {
+    run(&["models", "fetch", "thyroid"]).refused(&["`thyroid`", "food"]);
+}
+
+#[test]
+fn families_are_named_where_one_is_asked_for_that_is_not() {
+    let families = run(&["train", "--list", "--json"]).ok().json();
+    let names: Vec<&str> =
+        families.as_array().expect("pairs").iter().filter_map(|pair| pair[0].as_str()).collect();
+    assert!(names.contains(&"thyroid") && names.contains(&"sensor-value"), "{names:?}");
+    run(&["train", "nope"]).refused(&[&["`nope`"], &names[..]].concat());
+    run(&["eval", "nope"]).refused(&["`nope`", "manpasik models list"]);
+}
+
+#[test]
+fn rows_are_answered_in_order_without_a_server() {
+    let answers =
+        predict("thyroid", "age,sex,tsh,t3,total_t4\n47,male,80,26,0.7\n30,female,1.5,120,8\n").ok().json();
+    let label =
+        |row: usize| answers[row]["classifications"][0]["label"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(answers.as_array().map(Vec::len), Some(2), "{answers}");
+    assert!(label(0).contains("hypo") && !label(1).contains("hypo"), "{} {}", label(0), label(1));
+    for answer in answers.as_array().expect("an array") {
+        let models = answer["classifications"].as_array().into_iter().flatten();
+        assert!(models.clone().count() > 0 && models.clone().all(|item| item["model"]["name"] == "thyroid"));
+        assert!(answer["disclaimer"].as_str().is_some_and(|text| !text.is_empty()));
+    }
+}
+
+#[test]
+fn a_unit_in_the_header_is_converted() {
+    let usual = predict("diabetes", "age,sex,hba1c,bmi\n50,female,8.2,31\n").ok().json();
+    let other = predict("diabetes", "age,sex,hba1c [mmol/mol],bmi\n50,female,66.12,31\n").ok().json();
+    let p = |answer: &serde_json::Value| answer[0]["classifications"][0]["probability"].as_f64();
+    let (usual, other) = (p(&usual).expect("a probability"), p(&other).expect("a probability"));
+    assert!((usual - other).abs() < 0.02, "{usual} {other}");
+}
+
+#[test]
+fn a_series_is_forecast_and_a_health_score_given() {
+    let values: String = (0..40).map(|i| format!("{}\n", 100 + i % 5)).collect();
+    let forecast = predict("glucose-trend", &format!("glucose\n{values}")).ok().json();
+    let points = forecast[0]["forecast"].as_array().expect("points");
+    assert!(!points.is_empty());
+    for point in points {
+        let (low, high) = (&point["interval"]["low"], &point["interval"]["high"]);
+        let value = point["quantity"]["value"].as_f64();
+        assert!(low.as_f64() <= value && value <= high.as_f64(), "{point}");
+    }
+    let score = predict("health-score", "age,sex,bmi,systolic_bp,smoker\n55,male,27,135,no\n").ok().json();
+    let points = score[0]["score"]["value"].as_f64().expect("a score");
+    assert!((0.0..=100.0).contains(&points), "{score}");
+}
+
+#[test]
+fn a_mistake_in_the_rows_is_told_with_file_row_and_cell() {
+    let cases: [(&str, &str, &[&str]); 7] = [
+        ("thyroid", "age,colour\n1,red\n", &["rows.csv", "`colour`", "biomarker"]),
+        ("thyroid", "age,tsh\n40,1\n40,plenty\n", &["rows.csv", "row 2", "`plenty`"]),
+        ("thyroid", "age,sex,tsh\n40,both,1\n", &["rows.csv", "row 1", "`both`"]),
+        ("thyroid", "age,smoker,tsh\n40,maybe,1\n", &["row 1", "smoker", "`maybe`"]),
+        ("thyroid", "age,tsh\n40\n", &["rows.csv", "row 1"]),
+        ("thyroid", "age,tsh [furlong]\n40,1\n", &["row 1", "furlong"]),
+        ("glucose-trend", "time_unix_ms,glucose\n0,90\n300000,high\n", &["rows.csv", "row 2", "`high`"]),
+    ];
+    for (model, text, parts) in cases {
+        predict(model, text).refused(parts);
+    }
+}
+
+#[test]
+fn a_series_is_one_column_or_two() {
+    predict("glucose-trend", "a,b,glucose\n1,2,3\n").refused(&["rows.csv", "time_unix_ms", "has 3"]);
+    predict("glucose-trend", "age\n40\n").refused(&["`age`", "not a biomarker"]);
+    predict("glucose-trend", "time_unix_ms,glucose\nnoon,90\n").refused(&["row 1", "time_unix_ms"]);
+}
+
+#[test]
+fn a_model_that_is_not_there_or_takes_no_rows_says_what_to_do() {
+    predict("nope", "age\n1\n").refused(&["nope"]);
+    predict("sensor-fingerprint", "age\n1\n").refused(&["sensor-fingerprint", "manpasik serve"]);
+    shipped(&["predict", "thyroid", "/nonexistent/rows.csv"]).refused(&["/nonexistent/rows.csv"]);
 }
 
 #[test]
 fn an_empty_vector_store_is_sound_and_a_store_is_not_copied_onto_itself() {
     for command in ["stats", "verify", "rebuild"] {
-        let (ok, out, error) = run(&["vectors", command, "--json"]);
-        assert!(ok && out.trim() == "[]", "{command}: {out}{error}");
+        assert_eq!(run(&["vectors", command, "--json"]).ok().out.trim(), "[]", "{command}");
     }
-    let (ok, _, error) = run(&["vectors", "verify", "nothing"]);
-    assert!(!ok && error.contains("no collection 'nothing'"), "{error}");
-    let (ok, _, error) = run(&["vectors", "migrate", "--to", "embedded"]);
-    assert!(!ok && error.contains("already"), "{error}");
-    let (ok, _, error) = run(&["vectors", "migrate", "--to", "qdrant"]);
-    assert!(!ok && error.contains("vectors.qdrant_url is empty"), "{error}");
-    let (ok, out, _) = run(&["vectors", "migrate", "--help"]);
-    assert!(ok && out.contains("qdrant"), "{out}");
+    run(&["vectors", "verify", "nothing"]).refused(&["no collection 'nothing'"]);
+    run(&["vectors", "migrate", "--to", "embedded"]).refused(&["already"]);
+    run(&["vectors", "migrate", "--to", "qdrant"]).refused(&["vectors.qdrant_url is empty"]);
+    assert!(run(&["vectors", "migrate", "--help"]).ok().out.contains("qdrant"));
 }

@@ -10,6 +10,7 @@ mod drain;
 mod food;
 mod knowledge;
 mod memory;
+mod oip_edges;
 mod oip_grpc;
 mod oip_rest;
 mod operations;

@@ -20,31 +20,31 @@ use tower::ServiceExt;
 
 use crate::support::{doubler, echo};
 
-const LENGTH: &str = "inference-header-content-length";
+pub(crate) const LENGTH: &str = "inference-header-content-length";
 
-struct Rest {
+pub(crate) struct Rest {
     _server: Server,
     router: Router,
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
-    fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         self.json()["error"].as_str().expect("an error text").to_owned()
     }
 }
 
 impl Rest {
-    fn start(limits: Limits) -> Self {
+    pub(crate) fn start(limits: Limits) -> Self {
         let candidates = vec![doubler("1", 2.0, Duration::ZERO, 8, &Arc::default()), echo()];
         let missing = ModelStatus {
             name: "food".into(),
@@ -60,7 +60,7 @@ impl Rest {
         Self { _server: server, router }
     }
 
-    async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -82,16 +82,16 @@ impl Rest {
         self.send(Method::GET, path, &[], Body::empty()).await
     }
 
-    async fn infer(&self, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    pub(crate) async fn infer(&self, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
         self.send(Method::POST, "/v2/models/double/infer", headers, body).await
     }
 }
 
-fn bytes(values: &[f32]) -> Vec<u8> {
+pub(crate) fn bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-fn double(data: &Value) -> Value {
+pub(crate) fn double(data: &Value) -> Value {
     json!({ "id": "7", "inputs": [{ "name": "x", "shape": [1, 2], "datatype": "FP32", "data": data }] })
 }
 

@@ -137,6 +137,51 @@ pub(crate) fn program(data: &Path) -> Command {
     command
 }
 
+/// What a command that ends by itself left behind.
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) error: String,
+}
+
+impl Ran {
+    /// Standard output as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.error))
+    }
+
+    /// Fails unless the command succeeded.
+    pub(crate) fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}{}", self.out, self.error);
+        self
+    }
+
+    /// Fails unless the command ended with code 1, answered nothing, and said every part.
+    pub(crate) fn refused(self, parts: &[&str]) -> Self {
+        assert_eq!(self.code, Some(1), "{}{}", self.out, self.error);
+        assert!(self.out.is_empty(), "an answer beside the error: {}", self.out);
+        for part in parts {
+            assert!(self.error.contains(part), "`{}` lacks `{part}`", self.error);
+        }
+        self
+    }
+}
+
+/// Runs the program to its end with a data folder of its own.
+pub(crate) fn run(arguments: &[&str]) -> Ran {
+    run_with(arguments, &[])
+}
+
+/// The same with environment variables.
+pub(crate) fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+    let data = TempDir::new().expect("a temporary folder");
+    let mut command = program(data.path());
+    let output = command.args(arguments).envs(environment.iter().copied()).output();
+    let output = output.expect("the program runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ran { code: output.status.code(), out: text(&output.stdout), error: text(&output.stderr) }
+}
+
 /// The bundles of this repository.
 pub(crate) fn shipped_bundles() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles")

@@ -362,9 +362,11 @@ fn died_by(horizon: f64, years: &[f64], died: &[bool]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::data::mortality::FollowUp;
+    use candle_core::Var;
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::data::mortality::FollowUp;
 
     #[test]
     fn the_censored_leave_without_dying() {
@@ -401,26 +403,8 @@ mod tests {
 
     #[test]
     fn the_partial_likelihood_matches_the_hand_count() {
-        let (years, died) = (vec![3.0, 1.0, 2.0], vec![false, true, true]);
-        let prepared = Prepared {
-            inputs: Vec::new(),
-            truth: Truth::FollowUp { years: years.clone(), died: died.clone() },
-            parts: Parts::default(),
-            people: Vec::new(),
-            provenance: Vec::new(),
-            dropped: Vec::new(),
-            test_set: String::new(),
-            labels: Vec::new(),
-            features: Vec::new(),
-        };
-        let trainee = Trainee::new(&HealthScore.network()).expect("network");
-        let cox = Cox {
-            prepared: &prepared,
-            trainee: &trainee,
-            hiding: Hiding::default(),
-            years: &years,
-            died: &died,
-        };
+        let followed = Followed::new(vec![3.0, 1.0, 2.0], vec![false, true, true]);
+        let cox = followed.cox();
         let rows = cox.longest_first(&[0, 1, 2]);
         assert_eq!(rows, [0, 2, 1]);
         let log_risk = Tensor::from_slice(&[0.0_f32, 1.0, 2.0], 3, &Device::Cpu).expect("tensor");
@@ -429,5 +413,75 @@ mod tests {
         let (e0, e1, e2) = (1.0_f64, 1.0_f64.exp(), 2.0_f64.exp());
         let expected = (((e0 + e1).ln() - 1.0) + ((e0 + e1 + e2).ln() - 2.0)) / 2.0;
         assert!((f64::from(loss) - expected).abs() < 1e-5, "{loss} {expected}");
+    }
+
+    /// People with a follow-up and a network that nobody asks.
+    struct Followed {
+        prepared: Prepared,
+        trainee: Trainee,
+        years: Vec<f64>,
+        died: Vec<bool>,
+    }
+
+    impl Followed {
+        fn new(years: Vec<f64>, died: Vec<bool>) -> Self {
+            let prepared = Prepared {
+                inputs: Vec::new(),
+                truth: Truth::FollowUp { years: years.clone(), died: died.clone() },
+                parts: Parts::default(),
+                people: Vec::new(),
+                provenance: Vec::new(),
+                dropped: Vec::new(),
+                test_set: String::new(),
+                labels: Vec::new(),
+                features: Vec::new(),
+            };
+            let trainee = Trainee::new(&HealthScore.network()).expect("network");
+            Self { prepared, trainee, years, died }
+        }
+
+        fn cox(&self) -> Cox<'_> {
+            let Self { prepared, trainee, years, died } = self;
+            Cox { prepared, trainee, hiding: Hiding::default(), years, died }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        /// The loss by the double sum over deaths and those at risk, its slope by small steps of it.
+        #[test]
+        fn the_loss_is_the_partial_likelihood_and_its_slope_the_difference_quotient(
+            people in prop::collection::vec((1u8..6, any::<bool>(), -2.0f32..2.0), 2..14),
+        ) {
+            let followed = Followed::new(
+                people.iter().map(|p| f64::from(p.0)).collect(),
+                people.iter().map(|p| p.1).collect(),
+            );
+            let rows = followed.cox().longest_first(&(0..people.len()).collect::<Vec<_>>());
+            let risks: Vec<f64> = rows.iter().map(|row| f64::from(people[*row].2)).collect();
+            let book = |risks: &[f64]| {
+                let dead = rows.iter().enumerate().filter(|(_, row)| people[**row].1);
+                let term = |(at, row): (usize, &usize)| {
+                    let at_risk = (0..rows.len()).filter(|other| people[rows[*other]].0 >= people[*row].0);
+                    at_risk.map(|other| risks[other].exp()).sum::<f64>().ln() - risks[at]
+                };
+                dead.clone().map(term).sum::<f64>() / dead.count().max(1) as f64
+            };
+            let wide: Vec<f32> = risks.iter().map(|risk| *risk as f32).collect();
+            let var = Var::from_tensor(&Tensor::from_vec(wide, rows.len(), &Device::Cpu)?)?;
+            let loss = followed.cox().loss_of(var.as_tensor(), &rows).expect("loss");
+            prop_assert!((f64::from(loss.to_scalar::<f32>()?) - book(&risks)).abs() < 1e-4);
+            let slopes = loss.backward()?;
+            let slopes: Vec<f32> = slopes.get(&var).expect("a slope").to_vec1()?;
+            for (at, slope) in slopes.iter().enumerate() {
+                let step = |by: f64| {
+                    let mut moved = risks.clone();
+                    moved[at] += by;
+                    book(&moved)
+                };
+                let quotient = (step(1e-4) - step(-1e-4)) / 2e-4;
+                prop_assert!((f64::from(*slope) - quotient).abs() < 1e-3, "{slope} {quotient}");
+            }
+        }
     }
 }

@@ -199,3 +199,67 @@ pub(crate) trait Recipe: Sync {
     /// Inputs to remember the outputs of. Never rows of a data set: made up, or simulated.
     fn golden(&self, prepared: &Prepared, rng: &mut ChaCha8Rng) -> Vec<Matrix>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// People of these ages and sexes, one row each.
+    fn prepared(people: impl Iterator<Item = (Option<f64>, Option<bool>)>) -> Prepared {
+        let person = |(group, (age_years, male))| Person { group, age_years, male };
+        let people: Vec<Person> = (0..).zip(people).map(person).collect();
+        Prepared {
+            inputs: vec![Matrix { cols: 1, data: (0..people.len()).map(|row| row as f32).collect() }],
+            truth: Truth::Class(vec![0; people.len()]),
+            parts: Parts::default(),
+            people,
+            provenance: Vec::new(),
+            dropped: Vec::new(),
+            test_set: String::new(),
+            labels: Vec::new(),
+            features: Vec::new(),
+        }
+    }
+
+    fn named<'a>(groups: &'a [(String, Vec<usize>)], name: &str) -> Option<&'a [usize]> {
+        groups.iter().find(|(group, _)| group == name).map(|(_, rows)| rows.as_slice())
+    }
+
+    #[test]
+    fn a_part_of_fewer_than_thirty_rows_is_not_reported() {
+        let of = |women: usize| {
+            let prepared = prepared((0..100).map(|row| (None, Some(row >= women))));
+            prepared.subgroups(&(0..100).collect::<Vec<_>>())
+        };
+        assert_eq!(named(&of(30), "sex=female").map(<[usize]>::len), Some(30));
+        assert_eq!(named(&of(29), "sex=female"), None);
+        assert_eq!(named(&of(29), "sex=male").map(<[usize]>::len), Some(71));
+    }
+
+    #[test]
+    fn bands_of_age_meet_without_overlap_and_leave_the_unknown_out() {
+        let ages = [39.9, 40.0, 59.9, 60.0, 79.9, 80.0, f64::NAN];
+        let prepared = prepared((0..280).map(|row| (ages.get(row % 8).copied(), None)));
+        let everyone: Vec<usize> = (0..280).collect();
+        let groups = prepared.subgroups(&everyone);
+        let sizes = ["age<40", "age=40-59", "age=60-79", "age>=80"]
+            .map(|name| named(&groups, name).map(<[usize]>::len));
+        assert_eq!(sizes, [Some(35), Some(70), Some(70), Some(35)]);
+    }
+
+    #[test]
+    fn a_part_holds_places_among_the_rows_asked_about_not_in_the_data_set() {
+        let prepared = prepared((0..90).map(|row| (None, Some(row % 2 == 0))));
+        let rows: Vec<usize> = (20..90).collect();
+        let groups = prepared.subgroups(&rows);
+        let men = named(&groups, "sex=male").expect("thirty-five");
+        assert!(men.iter().all(|at| rows[*at] % 2 == 0));
+        assert_eq!(prepared.groups(&rows)[..3], [20, 21, 22]);
+        assert_eq!(prepared.pick(&[7, 3])[0].data, [7.0, 3.0]);
+    }
+
+    #[test]
+    fn a_trial_does_less() {
+        assert_eq!((Effort::Full.choose(60, 1), Effort::Trial.choose(60, 1)), (60, 1));
+    }
+}

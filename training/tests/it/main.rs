@@ -1,9 +1,12 @@
 //! Integration tests of `training`.
 
 mod bundles;
+mod downloads;
 mod fixtures;
 mod food;
 mod loaders;
+mod readers;
 mod real_data;
 mod text;
+mod references;
 mod training;
