@@ -44,7 +44,9 @@ fn what_is_described_is_there_and_answers_in_json() {
             let place = path.replace("{name}", "nope").replace("{id}", "nope");
             let answer =
                 http::exchange(server.http, &method.to_uppercase(), &place, "application/json", b"{}");
-            assert!(!matches!(answer.status, 405 | 500..), "{method} {path}: {}", answer.status);
+            // 503: a model that set-up brings need not be on this machine.
+            let answers = !matches!(answer.status, 405 | 500..) || answer.status == 503;
+            assert!(answers, "{method} {path}: {}", answer.status);
             let lines = operation["responses"]["200"]["content"].as_object().expect("a content");
             if !lines.contains_key("application/x-ndjson") {
                 assert!(answer.json().is_object(), "{method} {path}");

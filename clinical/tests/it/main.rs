@@ -4,3 +4,4 @@ mod instrument;
 mod medical;
 mod synthetic;
 mod tables;
+mod verdicts;

@@ -23,11 +23,14 @@ async fn echo(rest: &Rest, name: &str, data: Value) -> Answer {
     let input = |dtype: DType| {
         let kind = dtype.oip();
         let mut input = json!({ "name": kind, "datatype": kind, "shape": [1, 2] });
-        match dtype {
-            DType::F16 | DType::Bf16 => input["parameters"] = json!({ "binary_data_size": 4 }),
-            _ if kind == name => input["data"] = data.clone(),
-            DType::Bytes => input["data"] = json!(["a", "b"]),
-            _ => input["data"] = json!([0, 1]),
+        if matches!(dtype, DType::F16 | DType::Bf16) {
+            input["parameters"] = json!({ "binary_data_size": 4 });
+        } else if kind == name {
+            input["data"] = data.clone();
+        } else if dtype == DType::Bytes {
+            input["data"] = json!(["a", "b"]);
+        } else {
+            input["data"] = json!([0, 1]);
         }
         input
     };
@@ -67,13 +70,11 @@ async fn the_ends_of_every_integer_go_through_and_the_next_number_does_not() {
         for (beyond, index) in [(parse(low - 1, high), 0), (parse(low, high + 1), 1)] {
             let answer = echo(&rest, name, beyond.clone()).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name} {beyond}");
-            // Beyond 64 bits JSON itself has only a number with a fraction, which is no integer.
+            // Beyond 64 bits the reader itself refuses, since no list holds both signs there.
             let said = answer.error();
             let place = format!("{name}: element {index} does not fit");
-            assert!(
-                said.contains(&place) || said.contains("data must be integers"),
-                "{name} {beyond}: {said}"
-            );
+            let words = [&*place, "data must be integers", "signed range", "outside every integer type"];
+            assert!(words.iter().any(|word| said.contains(word)), "{name} {beyond}: {said}");
         }
     }
 }

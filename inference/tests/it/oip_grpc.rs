@@ -212,3 +212,111 @@ async fn the_server_and_its_models_describe_themselves() {
     assert!(!client.server_ready(ServerReadyRequest {}).await.expect("answer").into_inner().ready);
     assert_eq!(refusal(&mut client, raw(&[1, 2], &[1.0; 2])).await.code(), Code::Unavailable);
 }
+
+/// A request to the model that gives its inputs back, each input in the typed field of its datatype.
+fn typed_echo(contents: &[(DType, InferTensorContents)]) -> ModelInferRequest {
+    let typed = |(dtype, contents): &(DType, InferTensorContents)| InferInputTensor {
+        name: dtype.oip().into(),
+        contents: Some(contents.clone()),
+        ..input(dtype.oip(), &[1, 2])
+    };
+    ModelInferRequest {
+        model_name: "echo".into(),
+        inputs: contents.iter().map(typed).collect(),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn half_precision_has_no_typed_field_and_says_where_it_goes() {
+    let (_server, mut client) = start(Limits::default(), Duration::ZERO);
+    let one = |dtype: DType| {
+        let mut contents = InferTensorContents::default();
+        match dtype {
+            DType::Bool => contents.bool_contents = vec![true, false],
+            DType::I8 | DType::I16 | DType::I32 => contents.int_contents = vec![-1, 1],
+            DType::I64 => contents.int64_contents = vec![i64::MIN, i64::MAX],
+            DType::U8 | DType::U16 | DType::U32 => contents.uint_contents = vec![0, 255],
+            DType::U64 => contents.uint64_contents = vec![0, u64::MAX],
+            DType::F32 => contents.fp32_contents = vec![1.0, 2.0],
+            DType::F64 => contents.fp64_contents = vec![1.0, 2.0],
+            DType::Bytes => contents.bytes_contents = vec!["a".into(), "".into()],
+            DType::F16 | DType::Bf16 => {}
+        }
+        (dtype, contents)
+    };
+    let status = refusal(&mut client, typed_echo(&DType::ALL.map(one))).await;
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("FP16") && status.message().contains("raw_input_contents"), "{status}");
+}
+
+#[tokio::test]
+async fn contents_in_the_field_of_another_datatype_count_as_absent() {
+    let (_server, mut client) = start(Limits::default(), Duration::ZERO);
+    let mut request = raw(&[1, 2], &[]);
+    request.raw_input_contents.clear();
+    for contents in [
+        InferTensorContents { fp64_contents: vec![1.0, 2.0], ..Default::default() },
+        InferTensorContents { fp32_contents: vec![1.0], ..Default::default() },
+        InferTensorContents { fp32_contents: vec![1.0; 3], ..Default::default() },
+        InferTensorContents::default(),
+    ] {
+        request.inputs[0].contents = Some(contents);
+        let status = refusal(&mut client, request.clone()).await;
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains("byte size mismatch for input 'x'"), "{status}");
+    }
+    request.inputs[0].contents = None;
+    assert!(refusal(&mut client, request).await.message().contains("Expected 8, got 0"));
+}
+
+#[tokio::test]
+async fn raw_contents_are_as_many_as_the_inputs() {
+    let (_server, mut client) = start(Limits::default(), Duration::ZERO);
+    let mut request = raw(&[1, 2], &[1.0, 2.0]);
+    request.raw_input_contents.push(bytes(&[1.0, 2.0]));
+    let status = refusal(&mut client, request.clone()).await;
+    assert!(
+        status.message().contains("[request id: 7] raw_input_contents has 2 entries for 1 inputs"),
+        "{status}"
+    );
+    request.inputs.push(request.inputs[0].clone());
+    let status = refusal(&mut client, request).await;
+    assert!(status.message().contains("expected 1 inputs but got 2"), "{status}");
+}
+
+#[tokio::test]
+async fn a_batch_holds_up_to_the_rows_of_the_model_and_keeps_their_order() {
+    let (_server, mut client) = start(Limits::default(), Duration::ZERO);
+    for rows in 1..=8 {
+        let values: Vec<f32> = (0..rows * 2).map(|at| at as f32).collect();
+        let answer = client.model_infer(raw(&[rows, 2], &values)).await.expect("answer").into_inner();
+        let doubled: Vec<f32> = values.iter().map(|value| value * 2.0).collect();
+        assert_eq!(answer.raw_output_contents, [bytes(&doubled)]);
+        assert_eq!(answer.outputs[0].shape, [rows, 2]);
+    }
+}
+
+#[tokio::test]
+async fn a_timeout_that_is_no_timeout_is_passed_over_and_a_priority_is_any_whole_number() {
+    let (_server, mut client) = start(Limits::default(), Duration::ZERO);
+    for header in ["soon", "1", "-1S", "999999999S"] {
+        let mut call = tonic::Request::new(raw(&[1, 2], &[1.0; 2]));
+        call.metadata_mut().insert("grpc-timeout", header.parse().expect("ascii"));
+        client.model_infer(call).await.expect(header);
+    }
+    for level in [0, 1, 2, 3, u64::MAX] {
+        let mut request = raw(&[1, 2], &[1.0; 2]);
+        let choice = Some(ParameterChoice::Uint64Param(level));
+        request.parameters.insert("priority".into(), InferParameter { parameter_choice: choice });
+        client.model_infer(request).await.expect("answer");
+    }
+    for choice in
+        [ParameterChoice::DoubleParam(1.0), ParameterChoice::BoolParam(true), ParameterChoice::Int64Param(-1)]
+    {
+        let mut request = raw(&[1, 2], &[1.0; 2]);
+        request.parameters.insert("priority".into(), InferParameter { parameter_choice: Some(choice) });
+        let status = refusal(&mut client, request).await;
+        assert!(status.message().starts_with("priority: parameter must be a whole number"), "{status}");
+    }
+}

@@ -11,6 +11,7 @@ mod families;
 mod limits;
 mod network;
 mod reference;
+mod series;
 mod support;
 mod tensor;
 mod uncertainty;

@@ -99,20 +99,22 @@ fn ordered(raw: &[f64]) -> Vec<f64> {
 
 /// The first output of one row, by the book.
 fn answer(network: &NetworkConfig, weights: &Weights, values: &[f64], present: Option<&[f64]>) -> Vec<f64> {
-    let body = network.body();
+    let body = network.body().expect("a network with perceptrons");
     let outputs: usize = match network {
         NetworkConfig::Autoencoder(_) => values.len(),
         NetworkConfig::Classifier(_)
         | NetworkConfig::Regressor(_)
         | NetworkConfig::Forecaster(_)
-        | NetworkConfig::Risk(_) => network.output_dims()[0].iter().product(),
+        | NetworkConfig::Risk(_)
+        | NetworkConfig::Encoder(_) => network.output_dims()[0].iter().product(),
     };
     let x = match network {
         NetworkConfig::Forecaster(_) => history(weights, values),
         NetworkConfig::Classifier(_)
         | NetworkConfig::Regressor(_)
         | NetworkConfig::Autoencoder(_)
-        | NetworkConfig::Risk(_) => weights.standardise(values, present),
+        | NetworkConfig::Risk(_)
+        | NetworkConfig::Encoder(_) => weights.standardise(values, present),
     };
     let members: Vec<Vec<f64>> = (0..body.members)
         .map(|m| linked(network, weights, weights.perceptron(body, m, &x, outputs)))
@@ -131,7 +133,10 @@ fn answer(network: &NetworkConfig, weights: &Weights, values: &[f64], present: O
                 (0..values.len()).filter(|at| there(*at)).map(|at| (x[at] - mean[at]).powi(2)).collect();
             vec![squares.iter().sum::<f64>() / squares.len().max(1) as f64]
         }
-        NetworkConfig::Classifier(_) | NetworkConfig::Regressor(_) | NetworkConfig::Risk(_) => mean,
+        NetworkConfig::Classifier(_)
+        | NetworkConfig::Regressor(_)
+        | NetworkConfig::Risk(_)
+        | NetworkConfig::Encoder(_) => mean,
     }
 }
 
@@ -156,7 +161,7 @@ fn linked(network: &NetworkConfig, weights: &Weights, raw: Vec<f64>) -> Vec<f64>
                 .collect()
         }
         NetworkConfig::Forecaster(forecaster) => raw.chunks(forecaster.quantiles).flat_map(ordered).collect(),
-        NetworkConfig::Autoencoder(_) | NetworkConfig::Risk(_) => raw,
+        NetworkConfig::Autoencoder(_) | NetworkConfig::Risk(_) | NetworkConfig::Encoder(_) => raw,
     }
 }
 
@@ -180,7 +185,7 @@ fn distance(network: &NetworkConfig, rows: usize, seed: u64) -> f64 {
     gaps.fold(0.0, f64::max)
 }
 
-/// Every kind of network, and every link of the regressor.
+/// Every kind of network that perceptrons make up (the encoder of text has its own reference), and every link of the regressor.
 fn all() -> Vec<NetworkConfig> {
     let mut all = networks();
     for link in [Link::Linear, Link::Softplus] {
@@ -212,6 +217,7 @@ fn a_network_without_hidden_layers_is_a_linear_map() {
             NetworkConfig::Autoencoder(c) => c.body.hidden.clear(),
             NetworkConfig::Forecaster(c) => c.body.hidden.clear(),
             NetworkConfig::Risk(c) => c.body.hidden.clear(),
+            NetworkConfig::Encoder(_) => continue,
         }
         let distance = distance(&network, 4, 17);
         assert!(distance < 2e-4, "{network:?} is {distance} away");

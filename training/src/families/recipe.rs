@@ -253,7 +253,7 @@ mod tests {
         let rows: Vec<usize> = (20..90).collect();
         let groups = prepared.subgroups(&rows);
         let men = named(&groups, "sex=male").expect("thirty-five");
-        assert!(men.iter().all(|at| rows[*at] % 2 == 0));
+        assert!(men.iter().all(|at| rows[*at].is_multiple_of(2)));
         assert_eq!(prepared.groups(&rows)[..3], [20, 21, 22]);
         assert_eq!(prepared.pick(&[7, 3])[0].data, [7.0, 3.0]);
     }

@@ -7,6 +7,7 @@ mod food;
 mod loaders;
 mod readers;
 mod real_data;
-mod text;
 mod references;
+mod splits;
+mod text;
 mod training;
