@@ -172,10 +172,14 @@ fn stream_rows(phase: &Phase) -> [Row; 2] {
 
 /// Time to ready and memory then, of servers without the image model, each in a fresh process.
 fn cold_starts(options: &Options) -> anyhow::Result<Vec<Row>> {
-    let servers = (0..options.pairs).map(|_| start(&options.bare)).collect::<anyhow::Result<Vec<_>>>()?;
-    let seconds = median(&servers.iter().map(|server| server.startup.as_secs_f64()).collect::<Vec<_>>());
-    let resident: Vec<f64> =
-        servers.iter().filter_map(Server::resident_bytes).map(|bytes| bytes as f64).collect();
+    let (mut startups, mut resident) = (Vec::new(), Vec::new());
+    for _ in 0..options.pairs {
+        // One after the other: a data folder belongs to one server at a time.
+        let server = start(&options.bare)?;
+        startups.push(server.startup.as_secs_f64());
+        resident.extend(server.resident_bytes().map(|bytes| bytes as f64));
+    }
+    let seconds = median(&startups);
     let mib = median(&resident) / f64::from(1 << 20);
     let without = "without the food model";
     Ok(vec![

@@ -35,9 +35,9 @@ pub(crate) fn run(config: &Config, command: &BenchCommand, json: bool) -> anyhow
 }
 
 fn serve(config: &Config, options: &BenchServe, json: bool) -> anyhow::Result<()> {
-    let bare = tempfile::tempdir()?;
+    let (bare, full) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let options = benches::Options {
-        server: server_arguments(&config.data_dir, &config.bundle_dirs()),
+        server: server_arguments(full.path(), &config.bundle_dirs()),
         bare: server_arguments(bare.path(), &shipped(config)),
         echo: vec!["bench".into(), "echo".into()],
         slow: vec!["bench".into(), "slow".into()],
