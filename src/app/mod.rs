@@ -133,10 +133,9 @@ impl App {
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let closing = CancellationToken::new();
         let handle = self.inference.handle();
-        let limits = || handle.limits().clone();
         let closed = || closing.clone().cancelled_owned();
-        let mut grpc = tokio::spawn(server::serve_grpc(self.grpc, self.grpc_routes, limits(), closed()));
-        let mut http = tokio::spawn(server::serve_http(self.http, self.http_routes, limits(), closed()));
+        let mut grpc = tokio::spawn(server::serve_grpc(self.grpc, handle.clone(), self.grpc_routes, closed()));
+        let mut http = tokio::spawn(server::serve_http(self.http, self.http_routes, handle.limits().clone(), closed()));
         tokio::select! {
             () = shutdown => {}
             ended = &mut grpc => return early("gRPC", ended),

@@ -3,6 +3,7 @@
 pub mod ai;
 mod encoding;
 pub mod foods;
+mod front;
 pub mod health;
 pub mod knowledge;
 pub mod metrics;
@@ -29,10 +30,10 @@ const SERVICES: [&str; 6] = [
     "manpasik.v1.VectorService",
 ];
 
-/// What every gRPC port carries: the Open Inference Protocol, health and reflection. Further
+/// What every gRPC port carries beside the Open Inference Protocol: health and reflection. Further
 /// services are added by the composition root.
 pub fn grpc_routes(handle: &Handle) -> Routes {
-    let routes = Routes::new(oip::grpc(handle.clone())).add_service(health::grpc(handle.clone(), &SERVICES));
+    let routes = Routes::new(health::grpc(handle.clone(), &SERVICES));
     match reflection::services() {
         Ok((v1, v1alpha)) => routes.add_service(v1).add_service(v1alpha),
         Err(error) => {

@@ -4,18 +4,17 @@
 //! `OUT_OF_RANGE`. To the caller it is one more argument that is not valid, so the answer gets that code and the
 //! field that can be that large.
 
-use axum::{extract::Request, http::HeaderValue, middleware::Next, response::Response};
-use tonic::Code;
+use hyper::http::{HeaderValue, Response};
+use tonic::{Code, body::Body};
 
 const STATUS: &str = "grpc-status";
 const MESSAGE: &str = "grpc-message";
 /// How the library's text begins; a space is written as `%20` in the header.
 const LIBRARY: &str = "Error,%20decoded%20message%20length%20too%20large:";
 
-/// Translates the library's refusal; leaves every other answer alone.
-pub(super) async fn refuse(request: Request, next: Next) -> Response {
-    let field = field(request.uri().path());
-    let mut response = next.run(request).await;
+/// `response` with the library's refusal in our words; every other answer as it is. `field` is the one at
+/// fault when the message is too large.
+pub(super) fn translated(mut response: Response<Body>, field: &str) -> Response<Body> {
     if let Some(message) = refusal(&response, field) {
         response.headers_mut().insert(STATUS, HeaderValue::from(Code::InvalidArgument as i32));
         response.headers_mut().insert(MESSAGE, message);
@@ -24,7 +23,7 @@ pub(super) async fn refuse(request: Request, next: Next) -> Response {
 }
 
 /// The text for `response` when it is such a refusal.
-fn refusal(response: &Response, field: &str) -> Option<HeaderValue> {
+fn refusal(response: &Response<Body>, field: &str) -> Option<HeaderValue> {
     let theirs = response.headers().get(MESSAGE)?.to_str().ok()?;
     let (found, limit) = lengths(theirs)?;
     let text = format!("{field}: the message has {found} bytes, at most {limit} are read; send less at once");
@@ -39,7 +38,7 @@ fn lengths(text: &str) -> Option<(u64, u64)> {
 }
 
 /// The field of a method's request that can grow so large.
-fn field(path: &str) -> &'static str {
+pub(super) fn field(path: &str) -> &'static str {
     match path.rsplit('/').next() {
         Some("EstimateFoodCalories") => "image",
         Some("ModelInfer" | "ModelStreamInfer") => "raw_input_contents",

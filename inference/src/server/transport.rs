@@ -1,8 +1,13 @@
 //! Connections: one loop that accepts, bounds and drains them, for gRPC and HTTP alike.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, middleware};
+use axum::{BoxError, Router};
+use hyper::{
+    body::{Body, Incoming},
+    http::{Request, Response},
+    service::Service,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -15,8 +20,8 @@ use tokio::{
 };
 use tonic::service::Routes;
 
-use super::oversize;
-use crate::Limits;
+use super::front::Front;
+use crate::{Handle, Limits};
 
 /// First windows of HTTP/2 flow control: an image or a batch of rows goes in one flight.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -30,15 +35,30 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after an accept that failed, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves gRPC on `listener` until `shutdown`; otherwise like [`serve_http`].
+/// What answers the requests of a connection; every connection has a clone.
+trait Served<B>:
+    Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S, B> Served<B> for S where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// Serves the Open Inference Protocol over `handle`, and `routes`, on `listener` until `shutdown`;
+/// otherwise like [`serve_http`].
 pub async fn serve_grpc(
     listener: TcpListener,
+    handle: Handle,
     routes: Routes,
-    limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let router = routes.prepare().into_axum_router().layer(middleware::from_fn(oversize::refuse));
-    serve_http(listener, router, limits, shutdown).await
+    let limits = handle.limits().clone();
+    serve(listener, Front::new(handle, routes), limits, shutdown).await
 }
 
 /// Serves `router` on `listener` until `shutdown`, then accepts nothing more and lets every
@@ -49,6 +69,19 @@ pub async fn serve_http(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    serve(listener, TowerToHyperService::new(router), limits, shutdown).await
+}
+
+async fn serve<S, B>(
+    listener: TcpListener,
+    service: S,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()>
+where
+    S: Served<B>,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
     let (draining, drain) = watch::channel(false);
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let builder = Arc::new(builder(&limits));
@@ -66,7 +99,7 @@ pub async fn serve_http(
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) => {
-                let connection = connection(stream, router.clone(), Arc::clone(&builder), drain.clone());
+                let connection = connection(stream, service.clone(), Arc::clone(&builder), drain.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(permit);
@@ -102,17 +135,19 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-async fn connection(
+async fn connection<S, B>(
     stream: TcpStream,
-    router: Router,
+    service: S,
     builder: Arc<auto::Builder<TokioExecutor>>,
     mut drain: watch::Receiver<bool>,
-) {
+) where
+    S: Served<B>,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
     // Small answers must not wait for the acknowledgement of earlier ones.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot switch off delayed sending");
     }
-    let service = TowerToHyperService::new(router);
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let drained = async {
         // An error means that the server is gone, which asks for the same.

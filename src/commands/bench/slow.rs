@@ -37,7 +37,7 @@ pub(super) async fn serve() -> anyhow::Result<()> {
     let handle = inference.handle();
     let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot bind a loopback port")?;
     print(&format!("listening grpc={}", listener.local_addr()?))?;
-    let limits = handle.limits().clone();
-    server::serve_grpc(listener, server::grpc_routes(&handle), limits, std::future::pending()).await?;
+    let routes = server::grpc_routes(&handle);
+    server::serve_grpc(listener, handle, routes, std::future::pending()).await?;
     Ok(())
 }
