@@ -3,6 +3,8 @@
 //! No logic lives here. Messages of `manpasik.v1` also read and write the canonical
 //! protocol-buffer JSON, which is what the REST faces speak.
 
+pub mod codec;
+
 /// The Open Inference Protocol, version 2.
 #[allow(
     missing_docs,

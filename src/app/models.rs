@@ -3,11 +3,14 @@
 use std::{num::NonZero, sync::Arc, thread};
 
 use inference::{Candidate, Limits, ModelSource, ModelState, ModelStatus, Server};
-use models::{Bundle, Engine, bundle::EngineKind};
+use models::{Bundle, Engine, bundle::{EngineKind, Family}};
 use registry::{Catalogue, Entry};
 
 use super::engines;
 use crate::config::Config;
+
+/// Instances of one small model that are worth their memory.
+const CANDLE_INSTANCES_MAX: usize = 4;
 
 /// Scans the bundle folders, loads what is sound and lists the rest with its reason.
 pub(crate) async fn start(config: &Config) -> anyhow::Result<Server> {
@@ -34,16 +37,22 @@ fn load(config: &Config) -> Server {
 
 /// Models on ONNX Runtime get as many instances as the cores hold of the threads each one uses.
 pub(crate) fn image_instances(config: &Config) -> usize {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    (cores / config.models.onnx_threads).max(1)
+    (cores() / config.models.onnx_threads).max(1)
 }
 
-/// The other models take microseconds and need one instance.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// The other models take microseconds on the caller's own thread, and with as many instances as threads
+/// that answer requests none waits for another.
 fn source(bundle: &Arc<Bundle>, engines: &[Arc<dyn Engine>], config: &Config) -> ModelSource {
     let source = ModelSource::from_bundle(bundle, engines);
     let instances = match bundle.config().engine {
         EngineKind::Onnx => image_instances(config),
-        EngineKind::Candle => source.instances,
+        // The encoder takes milliseconds, which no caller's thread gives, and a hundred megabytes.
+        EngineKind::Candle if source.family == Family::Encoder.name() => 1,
+        EngineKind::Candle => cores().min(CANDLE_INSTANCES_MAX),
     };
     ModelSource { instances, ..source }
 }

@@ -3,7 +3,11 @@
 //! A router boxes and clones for every request. Beside a model of a few microseconds that is a good part
 //! of the answer, so the one service that carries such models is reached without it.
 
-use std::{convert::Infallible, pin::Pin};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use axum::Router;
 use hyper::{
@@ -12,7 +16,7 @@ use hyper::{
     service::Service,
 };
 use proto::inference::grpc_inference_service_server::{GrpcInferenceServiceServer, SERVICE_NAME};
-use tonic::{body::Body, service::Routes};
+use tonic::{body::Body, codegen::BoxFuture, service::Routes};
 use tower::ServiceExt;
 
 use super::{
@@ -38,20 +42,33 @@ impl Front {
 impl Service<Request<Incoming>> for Front {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Answer;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path();
         let field = oversize::field(path);
-        if is_oip(path) {
-            let answer = tower::Service::call(&mut self.oip.clone(), request);
-            Box::pin(async move { answer.await.map(|response| oversize::translated(response, field)) })
+        let inner = if is_oip(path) {
+            tower::Service::call(&mut self.oip.clone(), request)
         } else {
             let answer = self.others.clone().oneshot(request.map(axum::body::Body::new));
-            Box::pin(async move {
-                answer.await.map(|response| oversize::translated(response.map(Body::new), field))
-            })
-        }
+            Box::pin(async { answer.await.map(|response| response.map(Body::new)) })
+        };
+        Answer { inner, field }
+    }
+}
+
+/// The answer to one request; a refusal of the library is put into our words.
+pub(super) struct Answer {
+    inner: BoxFuture<Response<Body>, Infallible>,
+    field: &'static str,
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let field = self.field;
+        self.inner.as_mut().poll(context).map_ok(|response| oversize::translated(response, field))
     }
 }
 

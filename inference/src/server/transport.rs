@@ -13,6 +13,7 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -28,8 +29,10 @@ const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// Largest frame of HTTP/2: in the usual 16 KiB an image would arrive in fifty pieces, each waking two threads.
 const FRAME_BYTES_MAX: u32 = 1 << 20;
-/// How often a silent HTTP/2 client is asked whether it lives, and how long it may take to say so.
+/// How long a client may be silent before it is asked whether it lives, and how often until it is given up.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+const KEEP_ALIVE_PAUSE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_RETRIES: u32 = 3;
 /// Time for the head of an HTTP/1 request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after an accept that failed, most likely for want of file descriptors.
@@ -58,7 +61,10 @@ pub async fn serve_grpc(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let limits = handle.limits().clone();
-    serve(listener, Front::new(handle, routes), limits, shutdown).await
+    let mut builder = builder(&limits);
+    // No client of gRPC reads the date, and both sides would pay for it with every answer.
+    builder.http2().auto_date_header(false);
+    serve(listener, Front::new(handle, routes), builder, limits, shutdown).await
 }
 
 /// Serves `router` on `listener` until `shutdown`, then accepts nothing more and lets every
@@ -69,12 +75,13 @@ pub async fn serve_http(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    serve(listener, TowerToHyperService::new(router), limits, shutdown).await
+    serve(listener, TowerToHyperService::new(router), builder(&limits), limits, shutdown).await
 }
 
 async fn serve<S, B>(
     listener: TcpListener,
     service: S,
+    builder: auto::Builder<TokioExecutor>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()>
@@ -84,7 +91,7 @@ where
 {
     let (draining, drain) = watch::channel(false);
     let room = Arc::new(Semaphore::new(limits.connections_max));
-    let builder = Arc::new(builder(&limits));
+    let builder = Arc::new(builder);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -126,8 +133,6 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .keep_alive_timeout(KEEP_ALIVE)
         .max_concurrent_streams(limits.streams_max)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -144,9 +149,8 @@ async fn connection<S, B>(
     S: Served<B>,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    // Small answers must not wait for the acknowledgement of earlier ones.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot switch off delayed sending");
+    if let Err(error) = tune(&stream) {
+        tracing::debug!(%error, "cannot set the options of a connection");
     }
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let drained = async {
@@ -163,4 +167,15 @@ async fn connection<S, B>(
     if let Err(error) = result {
         tracing::debug!(error, "connection ended");
     }
+}
+
+/// Small answers do not wait for the acknowledgement of earlier ones, and a client that vanished is noticed.
+/// The system asks after it: a ping of HTTP/2 would take a lock and a look at the clock for every frame.
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keep_alive = TcpKeepalive::new()
+        .with_time(KEEP_ALIVE)
+        .with_interval(KEEP_ALIVE_PAUSE)
+        .with_retries(KEEP_ALIVE_RETRIES);
+    SockRef::from(stream).set_tcp_keepalive(&keep_alive)
 }

@@ -40,6 +40,9 @@ impl Layer<'_> {
 
     /// Blocks of `R` rows, each in tiles of `C` columns, then of 8, then of 1.
     fn blocks<const R: usize, const C: usize>(&self, x: &[f32], y: &mut [f32]) {
+        if x.is_empty() {
+            return;
+        }
         let (inputs, outputs) = (self.inputs, self.outputs());
         let mut packed: Vec<[f32; R]> = Vec::with_capacity(inputs);
         for (x, y) in x.chunks_exact(R * inputs).zip(y.chunks_exact_mut(R * outputs)) {
