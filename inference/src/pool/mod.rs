@@ -17,7 +17,7 @@ use std::{
 use models::Tensor;
 use tokio::sync::oneshot;
 
-use self::state::State;
+use self::state::{OwnTurn, Part, State};
 pub(crate) use self::state::Turn;
 use crate::{
     InferError, Limits, ModelSource, Priority, Response,
@@ -42,7 +42,7 @@ pub(crate) enum Job {
 }
 
 enum Admitted {
-    Now(Turn),
+    Now(OwnTurn),
     Queued(oneshot::Receiver<Result<Outcome, InferError>>),
 }
 
@@ -122,7 +122,7 @@ impl Pool {
         let mut state = self.lock();
         self.check_open(&state)?;
         if state.queue.is_empty() && !state.idle.is_empty() && self.is_quick(call.rows) {
-            let turn = state.begin_own(call.tensors, call.rows, now);
+            let turn = state.begin_own(Part { tensors: call.tensors, rows: call.rows }, now);
             return turn.map(Admitted::Now).ok_or_else(|| self.failed());
         }
         let (reply, receiver) = oneshot::channel();

@@ -4,16 +4,16 @@ use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use models::{Batch, Model, ModelError, Tensor};
 
 use super::{
     Pool, answer,
-    state::{Part, Turn},
+    state::{OwnTurn, Part, Turn},
 };
-use crate::{InferError, error::chain, queue::Outcome, warm, worker};
+use crate::{InferError, error::chain, queue::{Outcome, Reply}, warm, worker};
 
 /// Why a batch gave nothing.
 enum Fault {
@@ -23,14 +23,29 @@ enum Fault {
     Panicked,
 }
 
+/// How a turn ended.
+struct End {
+    /// Whether it was still the runner's.
+    mine: bool,
+    /// Who waits for its results.
+    waiters: Vec<Reply>,
+    /// Whether others are in the queue now.
+    waiting: bool,
+}
+
 impl Pool {
     /// Runs the caller's own turn on its task, then helps those who queued meanwhile.
-    pub(super) fn run_own(&self, turn: Turn) -> Result<Outcome, InferError> {
-        let (own, _, waiting) = self.run(turn);
-        if waiting {
+    pub(super) fn run_own(&self, turn: OwnTurn) -> Result<Outcome, InferError> {
+        let OwnTurn { run, mut model, part } = turn;
+        let rows = part.rows;
+        let started = Instant::now();
+        let (result, sound) = self.result(&mut *model, part);
+        let finished = Instant::now();
+        let end = self.end(run, sound.then_some(model), rows, finished - started);
+        if end.waiting {
             self.help();
         }
-        own.unwrap_or_else(|| Err(self.failed()))
+        result.map(|tensors| Outcome { tensors, started, finished })
     }
 
     /// Runs waiting batches on the caller's task while that is quick, then leaves the rest to a worker.
@@ -47,8 +62,7 @@ impl Pool {
             let turn = self.take_turn(&mut state, false, Instant::now());
             drop(state);
             let Some(turn) = turn else { return };
-            let (_, _, waiting) = self.run(turn);
-            if !waiting {
+            if !self.run(turn).waiting {
                 return;
             }
         }
@@ -57,42 +71,38 @@ impl Pool {
 
     /// Runs a worker's turn; false when the turn took so long that the worker was replaced.
     pub(crate) fn run_turn(&self, turn: Turn) -> bool {
-        let (_, mine, _) = self.run(turn);
-        mine
+        self.run(turn).mine
     }
 
-    /// Runs a turn and answers its waiters. Gives the result of a turn without waiters, whether
-    /// the turn was still the runner's at its end, and whether others wait now.
-    fn run(&self, turn: Turn) -> (Option<Result<Outcome, InferError>>, bool, bool) {
+    /// Runs a turn and answers its waiters.
+    fn run(&self, turn: Turn) -> End {
         let Turn { run, mut model, parts } = turn;
         let rows = parts.iter().map(|part| part.rows).sum();
         let started = Instant::now();
         let (results, sound) = self.results(&mut *model, parts);
         let finished = Instant::now();
-        if sound {
-            self.cost.observe(rows, finished - started);
-        } else {
-            self.metrics.replaced();
+        let mut end = self.end(run, sound.then_some(model), rows, finished - started);
+        for (reply, result) in std::mem::take(&mut end.waiters).into_iter().zip(results) {
+            answer(reply, result.map(|tensors| Outcome { tensors, started, finished }));
+        }
+        end
+    }
+
+    /// Gives the instance back; without `model` it is lost.
+    fn end(&self, run: u64, model: Option<Box<dyn Model>>, rows: usize, took: Duration) -> End {
+        match &model {
+            Some(_) => self.cost.observe(rows, took),
+            None => self.metrics.replaced(),
         }
         self.metrics.ran(rows);
         let mut state = self.lock();
-        let waiters = state.end(run, sound.then_some(model));
+        let waiters = state.end(run, model);
         let (waiting, missing) = (!state.queue.is_empty(), state.missing > 0);
         drop(state);
         if missing {
             self.wake.notify_one();
         }
-        let mine = waiters.is_some();
-        let outcome = |result: Result<_, _>| result.map(|tensors| Outcome { tensors, started, finished });
-        let mut results = results.into_iter().map(outcome);
-        let waiters = waiters.unwrap_or_default();
-        if waiters.is_empty() {
-            return (results.next(), mine, waiting);
-        }
-        for (reply, result) in waiters.into_iter().zip(results) {
-            answer(reply, result);
-        }
-        (None, mine, waiting)
+        End { mine: waiters.is_some(), waiters: waiters.unwrap_or_default(), waiting }
     }
 
     /// One result for each part, and whether the instance can be used again. When a batch of
@@ -114,15 +124,20 @@ impl Pool {
             if !sound {
                 return Err(self.failed());
             }
-            self.run_alone(model, part.tensors, part.rows).map_err(|fault| match fault {
-                Fault::Refused(error) => error,
-                Fault::Panicked => {
-                    sound = false;
-                    self.failed()
-                }
-            })
+            let result;
+            (result, sound) = self.result(model, part);
+            result
         });
         (results.collect(), sound)
+    }
+
+    /// The result of one part, and whether the instance can be used again.
+    fn result(&self, model: &mut dyn Model, part: Part) -> (Result<Vec<Tensor>, InferError>, bool) {
+        match self.run_alone(model, part.tensors, part.rows) {
+            Ok(outputs) => (Ok(outputs), true),
+            Err(Fault::Refused(error)) => (Err(error), true),
+            Err(Fault::Panicked) => (Err(self.failed()), false),
+        }
     }
 
     fn run_together(&self, model: &mut dyn Model, parts: &[Part]) -> Result<Vec<Vec<Tensor>>, Fault> {

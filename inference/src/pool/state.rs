@@ -26,6 +26,13 @@ pub(crate) struct Turn {
     pub(super) parts: Vec<Part>,
 }
 
+/// A turn for one request alone.
+pub(super) struct OwnTurn {
+    pub(super) run: u64,
+    pub(super) model: Box<dyn Model>,
+    pub(super) part: Part,
+}
+
 /// The rows of one request inside a batch.
 pub(super) struct Part {
     pub(super) tensors: Vec<Tensor>,
@@ -67,10 +74,10 @@ impl State {
     }
 
     /// A turn for one request alone, which nobody waits for but the runner.
-    pub(super) fn begin_own(&mut self, tensors: Vec<Tensor>, rows: usize, now: Instant) -> Option<Turn> {
+    pub(super) fn begin_own(&mut self, part: Part, now: Instant) -> Option<OwnTurn> {
         let model = self.idle.pop()?;
         let run = self.start(Vec::new(), false, now);
-        Some(Turn { run, model, parts: vec![Part { tensors, rows }] })
+        Some(OwnTurn { run, model, part })
     }
 
     /// A turn for the batch of `plan`.

@@ -40,26 +40,28 @@ impl Layer<'_> {
 
     /// Blocks of `R` rows, each in tiles of `C` columns, then of 8, then of 1.
     fn blocks<const R: usize, const C: usize>(&self, x: &[f32], y: &mut [f32]) {
-        if x.is_empty() {
-            return;
-        }
         let (inputs, outputs) = (self.inputs, self.outputs());
-        let mut packed: Vec<[f32; R]> = Vec::with_capacity(inputs);
+        let mut packed: Vec<[f32; R]> = Vec::new();
         for (x, y) in x.chunks_exact(R * inputs).zip(y.chunks_exact_mut(R * outputs)) {
-            // Side by side, the rows' values are read in one stream without bounds checks.
-            packed.clear();
-            packed.extend((0..inputs).map(|k| std::array::from_fn(|row| x[row * inputs + k])));
+            let x = if R == 1 {
+                x.as_chunks().0
+            } else {
+                // Side by side, the rows' values are read in one stream without bounds checks.
+                packed.clear();
+                packed.extend((0..inputs).map(|k| std::array::from_fn(|row| x[row * inputs + k])));
+                &packed
+            };
             let mut column = 0;
             while column + C <= outputs {
-                self.tile::<R, C>(&packed, y, column);
+                self.tile::<R, C>(x, y, column);
                 column += C;
             }
             while column + 8 <= outputs {
-                self.tile::<R, 8>(&packed, y, column);
+                self.tile::<R, 8>(x, y, column);
                 column += 8;
             }
             while column < outputs {
-                self.tile::<R, 1>(&packed, y, column);
+                self.tile::<R, 1>(x, y, column);
                 column += 1;
             }
         }

@@ -66,8 +66,7 @@ impl Dense {
     /// Answers of the members one after another, each `rows × outputs`.
     pub(super) fn run(&self, x: &[f32]) -> Result<Vec<f32>> {
         let rows = x.len() / self.inputs;
-        let mut all = Vec::with_capacity(self.members * rows * self.outputs);
-        let (mut now, mut next) = (Vec::new(), Vec::new());
+        let (mut all, mut now, mut next) = (Vec::new(), Vec::new(), Vec::new());
         for member in 0..self.members {
             for (index, layer) in self.layers.iter().enumerate() {
                 let hidden = index + 1 < self.layers.len();
@@ -80,6 +79,9 @@ impl Dense {
                 next.resize(rows * self.outputs, 0.0);
                 self.run_skip(skip, member, x, &mut next)?;
                 now.iter_mut().zip(&next).for_each(|(sum, skip)| *sum += skip);
+            }
+            if self.members == 1 {
+                return Ok(now);
             }
             all.extend_from_slice(&now);
         }
