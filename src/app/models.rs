@@ -3,7 +3,10 @@
 use std::{num::NonZero, sync::Arc, thread};
 
 use inference::{Candidate, Limits, ModelSource, ModelState, ModelStatus, Server};
-use models::{Bundle, Engine, bundle::{EngineKind, Family}};
+use models::{
+    Bundle, Engine,
+    bundle::{EngineKind, Family},
+};
 use registry::{Catalogue, Entry};
 
 use super::engines;

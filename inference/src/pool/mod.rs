@@ -17,8 +17,8 @@ use std::{
 use models::Tensor;
 use tokio::sync::oneshot;
 
-use self::state::{OwnTurn, Part, State};
 pub(crate) use self::state::Turn;
+use self::state::{OwnTurn, Part, State};
 use crate::{
     InferError, Limits, ModelSource, Priority, Response,
     batcher::{BatchLimits, Plan, form_batch},

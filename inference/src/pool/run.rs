@@ -13,7 +13,12 @@ use super::{
     Pool, answer,
     state::{OwnTurn, Part, Turn},
 };
-use crate::{InferError, error::chain, queue::{Outcome, Reply}, warm, worker};
+use crate::{
+    InferError,
+    error::chain,
+    queue::{Outcome, Reply},
+    warm, worker,
+};
 
 /// Why a batch gave nothing.
 enum Fault {

@@ -97,7 +97,7 @@ fn activate(activation: Activation, values: &mut [f32]) {
 
 /// The tanh form, as in training: `x/2 · (1 + tanh z)` is `x / (1 + e⁻²ᶻ)`.
 fn gelu(x: f32) -> f32 {
-    const MINUS_2_SQRT_2_OVER_PI: f32 = -1.595_769_1;
+    const MINUS_2_SQRT_2_OVER_PI: f32 = -1.595_769;
     /// Below, the answer is zero; unlike `max`, the comparison keeps what is not a number.
     const LEAST: f32 = -30.0;
     let x = if x < LEAST { LEAST } else { x };
