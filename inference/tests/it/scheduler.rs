@@ -129,8 +129,15 @@ async fn urgent_requests_overtake() {
 async fn a_neighbours_bad_input_harms_nobody() {
     let limits = Limits { queue_wait_us_min: 10_000_000, ..Limits::default() };
     let (_server, handle, seen) = serve(limits, SLOW, 8);
+    let before = seen.batches.lock().expect("lock").len();
+    let first = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.infer(double(0.0)).await }
+    });
+    eventually("the instance is busy", || seen.batches.lock().expect("lock").len() > before).await;
     let inputs = [1.0, 2.0, REFUSED, 3.0, 4.0];
     let answers = join_all(inputs.map(|value| handle.infer(double(value)))).await;
+    first.await.expect("no panic").expect("answer");
     assert!(seen.largest_batch() >= 4, "they ran together first");
     for (value, answer) in inputs.into_iter().zip(answers) {
         match answer {
