@@ -238,6 +238,9 @@ pub(crate) struct BenchVectors {
     /// Measure only these parts.
     #[arg(long, value_delimiter = ',', value_parser = benches::vectors::PARTS)]
     pub(crate) only: Vec<String>,
+    /// A program that measures another index on the same vectors, such as the one of benches/hnsw_alone.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) peer: Option<PathBuf>,
 }
 
 /// Arguments of `predict`.

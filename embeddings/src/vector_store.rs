@@ -11,7 +11,7 @@ use crate::{
 pub enum State {
     /// Its rows are being read; calls wait.
     Loading,
-    /// Its index is being built; what is not in it yet is searched exactly.
+    /// Its index is being built or tuned; what is not in it yet is searched exactly.
     Indexing,
     /// Everything is in the index, or too few points make one worthwhile.
     Ready,

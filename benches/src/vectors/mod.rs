@@ -1,5 +1,5 @@
-//! `manpasik bench vectors`: the vector store's targets, on synthetic vectors, beside usearch and
-//! hnsw_rs alone and brute force.
+//! `manpasik bench vectors`: the vector store's targets, on synthetic vectors, beside usearch alone,
+//! brute force, and another index where one is given as a program (`benches/hnsw_alone`).
 //!
 //! True neighbours come from the exact kernels over the vectors as given, so what a storage of fewer
 //! bits loses counts as lost. Absolute times depend on the machine; the peers and the copy beside
@@ -8,9 +8,12 @@
 mod brute;
 pub mod data;
 mod peers;
+mod program;
 mod subject;
 mod truth;
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use embeddings::{Storage, VectorStore};
@@ -45,6 +48,8 @@ pub struct Options {
     pub only: Vec<String>,
     /// The large set too.
     pub large: bool,
+    /// A program that measures another index, see [`program`].
+    pub peer: Option<PathBuf>,
 }
 
 impl Options {
@@ -72,12 +77,19 @@ pub async fn run(
     }
     for (part, kind) in [("clustered", Kind::Clustered), ("isotropic", Kind::Isotropic)] {
         if options.wants(part) {
-            let plan = Plan { kind, points: options.points, storage: Storage::F32, large: false };
+            let plan = Plan {
+                kind,
+                points: options.points,
+                storage: Storage::F32,
+                large: false,
+                peer: options.peer.clone(),
+            };
             report.rows.extend(plan.run(&store, &progress).await?);
         }
     }
     if options.wants("large") {
-        let plan = Plan { kind: Kind::Clustered, points: LARGE, storage: Storage::I8, large: true };
+        let plan =
+            Plan { kind: Kind::Clustered, points: LARGE, storage: Storage::I8, large: true, peer: None };
         report.rows.extend(plan.run(&store, &progress).await?);
     }
     Ok(report)
@@ -89,6 +101,7 @@ struct Plan {
     points: u64,
     storage: Storage,
     large: bool,
+    peer: Option<PathBuf>,
 }
 
 impl Plan {
@@ -134,19 +147,14 @@ impl Plan {
         truth: &Neighbours,
         set: &Set,
     ) -> anyhow::Result<Vec<Row>> {
-        // The first searches load caches, and the store may still be choosing its parameters.
+        // The first searches load caches.
         subject.search(queries, false).await?;
         let all = subject.search(queries, false).await?;
         let grouped = subject.search(queries, true).await?;
         let together = subject.search_together(&queries[..TOGETHER]).await?;
         let found = recall(&truth.all, &all.found);
         let found_grouped = recall(&truth.grouped, &grouped.found);
-        let peer = if self.large {
-            "usearch alone not measured".to_owned()
-        } else {
-            let peer = tokio::task::block_in_place(|| Peer::measure(set, self.points, queries, &truth.all))?;
-            peer.to_string()
-        };
+        let peer = tokio::task::block_in_place(|| self.peers(set, queries, &truth.all))?;
         let p50 = quantile_ms(&all.latency_us, 0.5);
         let p50_max = match self.kind {
             Kind::Clustered => 1.0,
@@ -183,6 +191,20 @@ impl Plan {
             rows.insert(0, self.row("search p50, ms", latency, &peer, p50, Target::AtMost(p50_max)));
         }
         Ok(rows)
+    }
+
+    /// Other indexes on the same vectors, in words.
+    fn peers(&self, set: &Set, queries: &[Vec<f32>], truth: &[HashSet<u64>]) -> anyhow::Result<String> {
+        if self.large {
+            return Ok("usearch alone not measured".to_owned());
+        }
+        let usearch = Peer::measure(set, self.points, queries, truth)?.to_string();
+        match &self.peer {
+            Some(program) => {
+                Ok(format!("{usearch}; {}", program::measure(program, set, self.points, queries, truth)?))
+            }
+            None => Ok(usearch),
+        }
     }
 
     async fn writes(&self, subject: &Subject, set: &Set) -> anyhow::Result<Option<Row>> {

@@ -27,6 +27,8 @@ pub(super) struct Shelf {
     pub(super) applying: Mutex<()>,
     /// Held while the index is worked on.
     pub(super) building: Mutex<Saved>,
+    /// Whether the index is complete and tuned.
+    pub(super) settled: AtomicBool,
     stopped: AtomicBool,
     searches: AtomicU64,
     pub(super) rebuild_done: AtomicU32,
@@ -71,6 +73,7 @@ impl Shelf {
             current: RwLock::new(Arc::new(generation)),
             applying: Mutex::new(()),
             building: Mutex::new(Saved { slots, tuned: slots }),
+            settled: AtomicBool::new(true),
             stopped: AtomicBool::new(false),
             searches: AtomicU64::new(0),
             rebuild_done: AtomicU32::new(0),
@@ -167,6 +170,8 @@ impl Shelf {
     pub(super) fn stats(&self) -> Stats {
         let generation = self.current();
         let tail = generation.tail();
+        // After the tail, since it is taken back before slots are added.
+        let settled = self.settled.load(Ordering::Acquire);
         let small = self.is_small(&generation);
         let table = generation.table();
         let points = table.live();
@@ -175,7 +180,7 @@ impl Shelf {
             indexed: (points - tail) as u64,
             tail: tail as u64,
             bytes: (table.memory() + generation.graph.memory()) as u64,
-            state: if tail == 0 || small { State::Ready } else { State::Indexing },
+            state: if small || (tail == 0 && settled) { State::Ready } else { State::Indexing },
         }
     }
 }

@@ -4,9 +4,10 @@
 //! taken as questions, their true neighbours found by comparing all, and the candidates increased until the index
 //! agrees.
 //!
-//! The point itself is hidden meanwhile. It is linked to its neighbours, so that a walk through it finds them too
-//! easily: on isotropic data .99 where new questions got .92. Without it the way is a little harder than for a new
-//! question, as its neighbours rely on it; that is the side to err on.
+//! The best questions are points that wait to be added. Where none wait, points of the index stand in, hidden
+//! meanwhile: a point is linked to its neighbours, so that a walk through it finds them too easily, on isotropic
+//! data .99 where new questions got .92. Without it the way is harder than for a new question, as its neighbours
+//! rely on it; that is the side to err on.
 
 use std::collections::HashSet;
 
@@ -14,7 +15,9 @@ use super::generation::Generation;
 use crate::{EmbeddingError, Limits};
 
 /// Points that serve as questions.
-const QUESTIONS: usize = 48;
+const QUESTIONS: usize = 128;
+/// Waiting points that are enough to ask no others.
+pub(super) const QUESTIONS_MIN: u32 = 32;
 /// Neighbours that count: recall at ten.
 const NEIGHBOURS: usize = 10;
 
@@ -22,11 +25,12 @@ const NEIGHBOURS: usize = 10;
 pub(super) struct Exam(Vec<(u32, HashSet<u32>)>);
 
 impl Exam {
-    /// Takes indexed points spread evenly over the slots and finds their neighbours.
+    /// Takes points spread evenly over those that wait, or over the index, and finds their neighbours in it.
     pub(super) fn new(generation: &Generation) -> Self {
-        let indexed = generation.indexed();
-        let step = (indexed as usize / QUESTIONS).max(1);
-        let questions = (0..indexed).step_by(step).filter(|slot| generation.rows.lives(*slot));
+        let (indexed, slots) = (generation.indexed(), generation.table().slots());
+        let from = if slots.saturating_sub(indexed) >= QUESTIONS_MIN { indexed..slots } else { 0..indexed };
+        let step = (from.len() / QUESTIONS).max(1);
+        let questions = from.step_by(step).filter(|slot| generation.rows.lives(*slot));
         let truth = |slot| (slot, generation.nearest_of_all(slot, NEIGHBOURS).into_iter().collect());
         Self(questions.map(truth).collect())
     }
@@ -54,8 +58,8 @@ pub(super) fn tune(generation: &Generation, limits: &Limits) -> Result<f64, Embe
             generation.graph.set_expansion(expansion);
             return Ok(recall);
         }
-        // Halfway between powers of two as well: a search takes time in proportion.
-        let next = if expansion.is_power_of_two() { expansion * 3 / 2 } else { expansion / 3 * 4 };
+        // In small steps: a search takes time in proportion.
+        let next = expansion + (expansion / 4).max(1);
         expansion = next.min(limits.expansion_max);
     }
 }

@@ -14,6 +14,8 @@ use crate::{EmbeddingError, Progress};
 
 /// Slots added to the index before searches are told.
 const SLOTS_PER_STEP: u32 = 256;
+/// Slots at which the candidates are first tuned while points keep coming.
+const TUNED_FROM_SLOTS: u32 = 4_096;
 /// Entries copied to a new build under one lock.
 const COPY_SLOTS: u32 = 1_024;
 
@@ -35,13 +37,18 @@ impl Shelf {
         }
         let generation = self.current();
         loop {
+            // Before as well as after: points that are not in the index yet are the best questions to it.
+            self.tune(&generation, &mut saved)?;
             let more = !self.is_stopped() && self.step(&generation, u32::MAX)?;
-            self.tune(&generation, &mut saved, !more)?;
+            if !more {
+                self.tune(&generation, &mut saved)?;
+            }
             self.measure(&generation);
             if self.is_save_due(&generation, *saved, !more) {
                 self.save(&generation, &mut saved);
             }
             if !more {
+                self.settled.store(true, Ordering::Release);
                 return Ok(());
             }
         }
@@ -80,6 +87,7 @@ impl Shelf {
         if from >= slots || self.is_small(generation) {
             return Ok(false);
         }
+        self.settled.store(false, Ordering::Release);
         let to = slots.min(from + SLOTS_PER_STEP);
         let living: Vec<u32> = (from..to).filter(|slot| generation.rows.lives(*slot)).collect();
         generation.graph.reserve(living.len())?;
@@ -104,11 +112,15 @@ impl Shelf {
         })
     }
 
-    /// Measures anew when the index has doubled, or at its first rest.
-    fn tune(&self, generation: &Generation, saved: &mut Saved, resting: bool) -> Result<(), EmbeddingError> {
-        let indexed = generation.indexed();
-        let due = indexed >= saved.tuned.saturating_mul(2) && (saved.tuned > 0 || resting);
-        if indexed == 0 || !due || self.is_stopped() {
+    /// Measures anew whenever the index has doubled, and about to rest when a quarter is new: searches rely on it all
+    /// the time that an index is built.
+    fn tune(&self, generation: &Generation, saved: &mut Saved) -> Result<(), EmbeddingError> {
+        let (indexed, tuned) = (generation.indexed(), saved.tuned);
+        let tail = generation.table().slots().saturating_sub(indexed);
+        let doubled = indexed >= tuned.saturating_mul(2) && indexed >= TUNED_FROM_SLOTS;
+        let resting = tail == 0 || (tune::QUESTIONS_MIN..=SLOTS_PER_STEP).contains(&tail);
+        let due = doubled || (resting && indexed.saturating_sub(tuned) >= tuned / 4);
+        if indexed == tuned || !due || self.is_stopped() {
             return Ok(());
         }
         let recall = tune::tune(generation, &self.limits)?;
@@ -169,7 +181,9 @@ impl Shelf {
 
     /// Builds the collection anew: without the points that are gone, with a fresh index.
     pub(super) fn rebuild(&self) -> Result<(), EmbeddingError> {
-        self.rebuild_locked(&mut self.building())
+        let rebuilt = self.rebuild_locked(&mut self.building());
+        self.settled.store(true, Ordering::Release);
+        rebuilt
     }
 
     /// How far a rebuild is.

@@ -12,8 +12,9 @@ use crate::{
 
 /// Measures and prints; the store and its folder are gone afterwards.
 pub(super) fn run(options: &BenchVectors, json: bool) -> anyhow::Result<()> {
-    let BenchVectors { points, large, only } = options;
-    let options = benches::vectors::Options { points: *points, large: *large, only: only.clone() };
+    let BenchVectors { points, large, only, peer } = options;
+    let options =
+        benches::vectors::Options { points: *points, large: *large, only: only.clone(), peer: peer.clone() };
     let folder = tempfile::tempdir().context("cannot create a folder for the vectors")?;
     let bar = indicatif::ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));

@@ -212,6 +212,11 @@ pub(crate) fn food_is_installed() -> bool {
     installed_bundles().join("food").is_dir()
 }
 
+/// Whether the text encoder is there; `make test` sees to it.
+pub(crate) fn text_is_installed() -> bool {
+    installed_bundles().join("text-encoder").is_dir()
+}
+
 /// Says that a test saw nothing of what it is about.
 #[allow(clippy::print_stderr)]
 pub(crate) fn skipped(reason: &str) {
