@@ -14,7 +14,7 @@ CASES ?= 1000000
 ROUNDS ?= 200
 export ONCE
 
-.PHONY: run test check build setup bench fuzz chaos clean help
+.PHONY: run test check build setup bench bench-vectors fuzz chaos clean help
 
 run: ## Set up, build, show every model answering real input, keep serving (ONCE=1: stop after the answers)
 	@scripts/run
@@ -35,6 +35,10 @@ setup: ## Install what is missing (tools, ONNX Runtime) and say what and why
 bench: build ## Measure the server against a bare echo on this machine (docs/benchmarks.md)
 	@target/release/manpasik bench serve
 
+bench-vectors: build ## Measure the vector store beside usearch and hnsw_rs alone (a quarter of an hour)
+	@cargo build --release --locked --manifest-path benches/hnsw_alone/Cargo.toml
+	@target/release/manpasik bench vectors --peer benches/hnsw_alone/target/release/hnsw_alone
+
 fuzz: ## Throw CASES (default 1,000,000) broken inputs at every decoder that faces the network
 	@PROPTEST_CASES=$(CASES) cargo test --release --workspace --lib --bins --tests -- fuzz
 
@@ -47,4 +51,4 @@ clean: ## Remove what was built here (the data folder of the user is kept)
 
 help: ## This list
 	@printf 'usage: make TARGET\n\n'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
