@@ -140,6 +140,17 @@ pub(crate) enum ModelsCommand {
         /// Name of the model.
         name: String,
     },
+    /// Sign a bundle, and say the public key that servers must trust (models.trusted_keys).
+    Sign {
+        /// Model name or bundle folder.
+        bundle: String,
+        /// File with the secret key, 64 hexadecimal digits.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// Make a new key and write it to that file first.
+        #[arg(long)]
+        new_key: bool,
+    },
 }
 
 /// Arguments of `foods`, which asks a running server.
@@ -232,7 +243,7 @@ pub(crate) struct BenchVectors {
     /// Vectors of a set.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     pub(crate) points: u64,
-    /// Measure a million vectors kept as bytes too (many minutes, 3 GB).
+    /// Measure a million vectors kept as half floats too (a quarter of an hour, 4 GB).
     #[arg(long)]
     pub(crate) large: bool,
     /// Measure only these parts.

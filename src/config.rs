@@ -17,6 +17,7 @@ use figment::{
     providers::{Env, Format, Serialized, Toml},
     value::{Dict, Value},
 };
+use models::bundle::{PublicKey, Trust};
 use serde::{Deserialize, Serialize};
 
 use crate::{paths, secret::Secret};
@@ -54,6 +55,10 @@ pub(crate) struct Models {
     pub(crate) bundles: Vec<PathBuf>,
     /// ONNX Runtime library; empty: looked for in the environment and the data folder.
     pub(crate) onnxruntime: PathBuf,
+    /// Public keys of makers whose signatures count, 64 hexadecimal digits each (`manpasik models sign`).
+    pub(crate) trusted_keys: Vec<String>,
+    /// Serve only what a trusted key has signed.
+    pub(crate) signed_only: bool,
     /// Threads that share one answer of ONNX Runtime. With all cores a photo is answered soonest; the model gets
     /// as many instances as the cores hold of that.
     pub(crate) onnx_threads: usize,
@@ -110,7 +115,13 @@ impl Default for Config {
                 http: SocketAddr::from(([127, 0, 0, 1], 8080)),
                 shutdown_grace_ms: 10_000,
             },
-            models: Models { bundles: Vec::new(), onnxruntime: PathBuf::new(), onnx_threads: onnx_threads() },
+            models: Models {
+                bundles: Vec::new(),
+                onnxruntime: PathBuf::new(),
+                trusted_keys: Vec::new(),
+                signed_only: false,
+                onnx_threads: onnx_threads(),
+            },
             services: Services { enabled: vec!["*".into()], inference_uri: String::new() },
             vectors: Vectors {
                 store: VectorStoreKind::Embedded,
@@ -184,6 +195,11 @@ impl Config {
         if self.models.onnx_threads == 0 {
             faults.push("models.onnx_threads: must be at least 1".into());
         }
+        for (at, key) in self.models.trusted_keys.iter().enumerate() {
+            if let Err(error) = PublicKey::from_hex(key) {
+                faults.push(format!("models.trusted_keys[{at}]: {error}"));
+            }
+        }
         if self.server.shutdown_grace_ms == 0 {
             faults.push("server.shutdown_grace_ms: must be at least 1".into());
         }
@@ -230,6 +246,12 @@ impl Config {
         } else {
             self.models.bundles.clone()
         }
+    }
+
+    /// Whose bundles are believed. Keys that are none were refused when the configuration was read.
+    pub(crate) fn trust(&self) -> Trust {
+        let keys = self.models.trusted_keys.iter().filter_map(|key| PublicKey::from_hex(key).ok());
+        Trust::new(keys.collect(), self.models.signed_only)
     }
 
     /// The ONNX Runtime library that was configured, if any.

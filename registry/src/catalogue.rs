@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use models::{Bundle, ModelError};
+use models::{Bundle, ModelError, bundle::Trust};
 
 /// Most bundles looked at, so that a folder given by mistake does not hold up the start.
 const BUNDLES_MAX: usize = 1_000;
@@ -57,11 +57,12 @@ pub struct Catalogue {
 
 impl Catalogue {
     /// Looks into `folders`, in this order: of two bundles with one name and version the first
-    /// that is sound is kept. A folder that does not exist holds no bundle.
-    pub fn scan(folders: &[PathBuf]) -> Self {
+    /// that is sound is kept. A folder that does not exist holds no bundle, and one signed by somebody whom `trust`
+    /// does not know is not sound.
+    pub fn scan(folders: &[PathBuf], trust: &Trust) -> Self {
         let mut found = BTreeMap::new();
         for folder in folders.iter().flat_map(|folder| version_folders(folder)).take(BUNDLES_MAX) {
-            let entry = open(folder);
+            let entry = open(folder, trust);
             let key = (entry.name.clone(), entry.version.clone());
             let kept: Option<&Entry> = found.get(&key);
             if let Some(kept) = kept.filter(|kept| kept.bundle.is_ok() || entry.bundle.is_err()) {
@@ -106,12 +107,12 @@ fn subfolders(parent: &Path) -> Vec<PathBuf> {
     folders
 }
 
-fn open(folder: PathBuf) -> Entry {
+fn open(folder: PathBuf, trust: &Trust) -> Entry {
     let part = |path: Option<&Path>| {
         path.and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned()
     };
     let (name, version) = (part(folder.parent()), part(Some(&folder)));
-    let bundle = Bundle::open(&folder).and_then(|bundle| check_place(&name, &version, bundle));
+    let bundle = Bundle::open_trusted(&folder, trust).and_then(|bundle| check_place(&name, &version, bundle));
     Entry { name, version, folder, bundle: bundle.map(Arc::new).map_err(|error| chain(&error)) }
 }
 

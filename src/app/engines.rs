@@ -31,12 +31,12 @@ pub(crate) fn all(config: &Config) -> Vec<Box<dyn Engine>> {
 
 /// Folder of the bundle of `name` that serves.
 pub(crate) fn newest_bundle(config: &Config, name: &str) -> Option<PathBuf> {
-    let catalogue = Catalogue::scan(&config.bundle_dirs());
+    let catalogue = Catalogue::scan(&config.bundle_dirs(), &config.trust());
     catalogue.live(name).map(|entry| entry.folder().to_path_buf())
 }
 
 /// Folders of every bundle, damaged ones too.
 pub(crate) fn all_bundles(config: &Config) -> Vec<PathBuf> {
-    let catalogue = Catalogue::scan(&config.bundle_dirs());
+    let catalogue = Catalogue::scan(&config.bundle_dirs(), &config.trust());
     catalogue.entries().iter().map(|entry| Path::to_path_buf(entry.folder())).collect()
 }

@@ -22,7 +22,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<Server> {
 }
 
 fn load(config: &Config) -> Server {
-    let catalogue = Catalogue::scan(&config.bundle_dirs());
+    let catalogue = Catalogue::scan(&config.bundle_dirs(), &config.trust());
     let engines: Vec<Arc<dyn Engine>> = engines::all(config).into_iter().map(Arc::from).collect();
     let mut candidates = Vec::new();
     let mut refused = Vec::new();

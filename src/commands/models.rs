@@ -1,9 +1,13 @@
 //! `manpasik models`: what bundles there are, what they say, and whether they can be trusted.
 
-use std::path::Path;
+use std::{
+    fs::OpenOptions,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail};
-use models::{Bundle, Engine};
+use models::{Bundle, Engine, bundle::SecretKey};
 use serde::Serialize;
 
 use crate::{
@@ -20,6 +24,7 @@ pub(crate) fn run(config: &Config, command: &ModelsCommand, json: bool) -> anyho
         ModelsCommand::Show { name } => show(config, name, json),
         ModelsCommand::Verify { bundle } => verify(config, bundle.as_deref(), json),
         ModelsCommand::Fetch { name } => fetch(config, name),
+        ModelsCommand::Sign { bundle, key, new_key } => sign(config, bundle, key, *new_key, json),
     }
 }
 
@@ -36,7 +41,7 @@ struct Listed {
 }
 
 fn list(config: &Config, json: bool) -> anyhow::Result<()> {
-    let catalogue = registry::Catalogue::scan(&config.bundle_dirs());
+    let catalogue = registry::Catalogue::scan(&config.bundle_dirs(), &config.trust());
     let listed: Vec<Listed> = catalogue.entries().iter().map(listed).collect();
     if json {
         return print_json(&listed);
@@ -77,8 +82,7 @@ fn show(config: &Config, name: &str, json: bool) -> anyhow::Result<()> {
 
 fn verify(config: &Config, bundle: Option<&str>, json: bool) -> anyhow::Result<()> {
     let folders = match bundle {
-        Some(path) if Path::new(path).is_dir() => vec![path.into()],
-        Some(name) => vec![engines::newest_bundle(config, name).with_context(|| unknown(config, name))?],
+        Some(named) => vec![folder_of(config, named)?],
         None => engines::all_bundles(config),
     };
     if folders.is_empty() {
@@ -87,7 +91,7 @@ fn verify(config: &Config, bundle: Option<&str>, json: bool) -> anyhow::Result<(
     let engines = engines::all(config);
     let mut faults = Vec::new();
     for folder in &folders {
-        let outcome = check(folder, &engines);
+        let outcome = check(config, folder, &engines);
         let word = if outcome.is_ok() { "ok" } else { "FAULT" };
         if !json {
             print(&format!("{word:6} {}", folder.display()))?;
@@ -105,9 +109,9 @@ fn verify(config: &Config, bundle: Option<&str>, json: bool) -> anyhow::Result<(
     }
 }
 
-/// Opens a bundle, which checks its hashes, and loads it, which checks its golden outputs.
-fn check(folder: &Path, engines: &[Box<dyn Engine>]) -> anyhow::Result<()> {
-    let bundle = Bundle::open(folder)?;
+/// Opens a bundle, which checks its hashes and signature, and loads it, which checks its golden outputs.
+fn check(config: &Config, folder: &Path, engines: &[Box<dyn Engine>]) -> anyhow::Result<()> {
+    let bundle = Bundle::open_trusted(folder, &config.trust())?;
     let wanted = bundle.config().engine.name();
     let engine = engines.iter().find(|engine| engine.name() == wanted).context("no engine of that name")?;
     bundle.load(engine.as_ref())?;
@@ -122,6 +126,44 @@ fn fetch(config: &Config, name: &str) -> anyhow::Result<()> {
         _ => bail!("`{name}` is not a model that is fetched, expected food or text (the others are shipped)"),
     };
     print(&format!("{name} model ready in {}", folder.display()))
+}
+
+fn sign(config: &Config, bundle: &str, file: &Path, new_key: bool, json: bool) -> anyhow::Result<()> {
+    let folder = folder_of(config, bundle)?;
+    let key = if new_key { write_key(file)? } else { read_key(file)? };
+    models::bundle::sign(&folder, &key)?;
+    let public = key.public().to_hex();
+    if json {
+        return print_json(&serde_json::json!({ "bundle": folder, "public_key": public }));
+    }
+    print(&format!("signed {}\nservers trust it with models.trusted_keys = [\"{public}\"]", folder.display()))
+}
+
+fn read_key(file: &Path) -> anyhow::Result<SecretKey> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the key `{shown}`; --new-key makes one"))?;
+    SecretKey::from_hex(&text).with_context(|| format!("`{shown}` holds no key"))
+}
+
+/// Writes a new key that only its owner may read, and never over another.
+fn write_key(file: &Path) -> anyhow::Result<SecretKey> {
+    let key = SecretKey::generate();
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(file).and_then(|mut file| writeln!(file, "{}", key.to_hex()));
+    written.with_context(|| format!("cannot write a new key to `{}`", file.display()))?;
+    Ok(key)
+}
+
+/// The folder of a bundle given by its path or its name.
+fn folder_of(config: &Config, named: &str) -> anyhow::Result<PathBuf> {
+    if Path::new(named).is_dir() {
+        return Ok(named.into());
+    }
+    engines::newest_bundle(config, named).with_context(|| unknown(config, named))
 }
 
 fn unknown(config: &Config, name: &str) -> String {

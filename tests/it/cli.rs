@@ -115,6 +115,46 @@ fn a_damaged_bundle_is_listed_with_the_file_that_is_wrong() {
 }
 
 #[test]
+fn a_signed_bundle_is_believed_by_those_who_trust_its_key() {
+    let bundles = copied_bundles();
+    let key = bundles.path().join("maker.key");
+    let (root, key) = (bundles.path().to_string_lossy(), key.to_string_lossy());
+    let folder = version_dir(bundles.path(), "thyroid");
+    let folder = folder.to_string_lossy();
+    run(&["models", "sign", &folder, "--key", &key]).refused(&["maker.key", "--new-key"]);
+    let signed = run(&["models", "sign", &folder, "--key", &key, "--new-key", "--json"]).ok().json();
+    let public = signed["public_key"].as_str().expect("the key to trust").to_owned();
+    run(&["models", "sign", &folder, "--key", &key, "--new-key"]).refused(&["maker.key"]);
+    let unknown = run(&["models", "verify", &folder, "--json"]);
+    assert_eq!(unknown.code, Some(1), "{}", unknown.out);
+    assert!(
+        unknown.error.contains("manifest.sig") && unknown.error.contains("no trusted key"),
+        "{}",
+        unknown.error
+    );
+    let config = bundles.path().join("trust.toml");
+    let write = |key: &str| {
+        std::fs::write(&config, format!("[models]\nsigned_only = true\ntrusted_keys = [\"{key}\"]\n"))
+            .expect("writable");
+    };
+    let config = config.to_string_lossy();
+    write(&public);
+    run(&["models", "verify", &folder, "--config", &config]).ok();
+    let listed = run(&["models", "list", "--json", "--bundles", &root, "--config", &config]).ok().json();
+    let ready: Vec<&str> = listed
+        .as_array()
+        .expect("an array")
+        .iter()
+        .filter(|model| model["state"] == "ready")
+        .filter_map(|model| model["name"].as_str())
+        .collect();
+    assert_eq!(ready, ["thyroid"], "the others are not signed");
+    write("12");
+    run(&["models", "list", "--config", &config])
+        .refused(&["models.trusted_keys[0]", "64 hexadecimal digits"]);
+}
+
+#[test]
 fn a_model_is_shown_with_its_card_or_as_json() {
     let text = shipped(&["models", "show", "thyroid"]).ok().out;
     for part in ["intended_use", "[[input]]", "## Data", "not for diagnosis"] {

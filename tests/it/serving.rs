@@ -69,11 +69,22 @@ async fn damaged_bundles_are_refused_by_name_and_the_rest_serves() {
     std::fs::write(&weights, bytes).expect("writable");
     std::fs::remove_file(version_dir(bundles.path(), "diabetes").join("golden.safetensors"))
         .expect("removed");
-    let server = Server::with(bundles.path(), &[]);
+    std::fs::write(version_dir(bundles.path(), "health-score").join("manifest.sig"), "0".repeat(128))
+        .expect("writable");
+    let key = (
+        "MANPASIK__MODELS__TRUSTED_KEYS",
+        r#"["d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"]"#,
+    );
+    let server = Server::with(bundles.path(), &[key]);
     let mut client = server.oip().await;
     let index =
         client.repository_index(RepositoryIndexRequest::default()).await.expect("answers").into_inner();
-    for (name, file) in [("thyroid", "weights.safetensors"), ("diabetes", "golden.safetensors")] {
+    let damaged = [
+        ("thyroid", "weights.safetensors"),
+        ("diabetes", "golden.safetensors"),
+        ("health-score", "manifest.sig"),
+    ];
+    for (name, file) in damaged {
         let entry = index.models.iter().find(|model| model.name == name).expect("listed");
         assert_eq!(entry.state, "UNAVAILABLE", "{name}");
         assert!(entry.reason.contains(file), "{name}: {}", entry.reason);

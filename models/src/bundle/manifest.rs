@@ -130,6 +130,16 @@ impl SecretKey {
         key_bytes("secret key", text).map(|bytes| Self(SigningKey::from_bytes(&bytes)))
     }
 
+    /// A new one from the system's randomness.
+    pub fn generate() -> Self {
+        Self(SigningKey::from_bytes(&rand::random()))
+    }
+
+    /// 64 hexadecimal digits, to be kept where nobody else reads them.
+    pub fn to_hex(&self) -> String {
+        hex::encode(self.0.to_bytes())
+    }
+
     /// The key that checks what this one signs.
     pub fn public(&self) -> PublicKey {
         PublicKey(self.0.verifying_key())

@@ -18,6 +18,7 @@ mod manifest;
 pub mod network;
 mod open;
 mod safetensors;
+mod trust;
 mod version;
 mod write;
 
@@ -33,6 +34,7 @@ pub use network::{
 };
 pub use open::Bundle;
 pub use safetensors::{from_safetensors, to_safetensors};
+pub use trust::{Trust, sign};
 pub use version::{Quantisation, Version};
 pub use write::BundleWriter;
 

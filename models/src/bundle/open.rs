@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::config::BundleConfig;
 use super::files::{self, sha256, text};
 use super::golden::Golden;
-use super::manifest::{Manifest, PublicKey};
+use super::manifest::Manifest;
+use super::trust::Trust;
 use super::{
     CALIBRATION_FILE, CARD_FILE, CONFIG_FILE, GOLDEN_FILE, MANIFEST_FILE, REQUIRED_FILES, SIGNATURE_FILE,
 };
@@ -32,16 +33,17 @@ impl Bundle {
         Self::open_dir(dir.as_ref(), None)
     }
 
-    /// The same, and the manifest must be signed by `key`.
-    pub fn open_signed(dir: impl AsRef<Path>, key: &PublicKey) -> Result<Self, ModelError> {
-        Self::open_dir(dir.as_ref(), Some(key))
+    /// The same, and a signature that is there was made by a trusted key.
+    pub fn open_trusted(dir: impl AsRef<Path>, trust: &Trust) -> Result<Self, ModelError> {
+        Self::open_dir(dir.as_ref(), Some(trust))
     }
 
-    fn open_dir(dir: &Path, key: Option<&PublicKey>) -> Result<Self, ModelError> {
+    fn open_dir(dir: &Path, trust: Option<&Trust>) -> Result<Self, ModelError> {
         let manifest_bytes = files::read(dir, MANIFEST_FILE)?;
-        if let Some(key) = key {
-            key.verify(&manifest_bytes, &files::read(dir, SIGNATURE_FILE)?)?;
-        }
+        let signed = trust.map_or(Ok(false), |trust| {
+            let signature = dir.join(SIGNATURE_FILE).exists().then(|| files::read(dir, SIGNATURE_FILE));
+            trust.check(&manifest_bytes, signature.transpose()?.as_deref())
+        })?;
         let manifest = Manifest::parse(&manifest_bytes)?;
         check_listing(dir, &manifest)?;
         let read = |name: &str| read_verified(dir, &manifest, name);
@@ -64,7 +66,7 @@ impl Bundle {
         }
         let digest = sha256(&manifest_bytes);
         let dir = dir.to_owned();
-        Ok(Self { dir, config, signature, calibration, card, manifest, digest, signed: key.is_some() })
+        Ok(Self { dir, config, signature, calibration, card, manifest, digest, signed })
     }
 
     /// Folder the bundle was opened from.

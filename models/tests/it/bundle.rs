@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use models::bundle::{BundleWriter, SecretKey, from_safetensors, to_safetensors};
+use models::bundle::{BundleWriter, SecretKey, Trust, from_safetensors, sign, to_safetensors};
 use models::engine::{CandleEngine, UnavailableEngine};
 use models::{Bundle, Tensor};
 
@@ -172,15 +172,29 @@ fn a_signature_is_asked_for_when_there_is_a_key() {
     let (signed, unsigned) = (parent.path().join("signed"), parent.path().join("unsigned"));
     writer(&networks()[0]).sign(key("a")).write(&signed).expect("written");
     bundle_at(&unsigned);
-    assert!(Bundle::open_signed(&signed, &key("a").public()).expect("the maker's key").signed());
-    assert!(!Bundle::open(&signed).expect("nobody asked").signed());
-    let message = |dir: &Path, digit: &str| {
-        Bundle::open_signed(dir, &key(digit).public()).expect_err("not signed by it").to_string()
+    let trust = |digits: &str, signed_only| {
+        let keys = digits.chars().map(|digit| key(&digit.to_string()).public()).collect();
+        Trust::new(keys, signed_only)
     };
-    assert_says(&message(&signed, "b"), &["manifest.sig", "not made for this manifest"]);
-    assert_says(&message(&unsigned, "a"), &["manifest.sig"]);
+    let is_signed = |dir: &Path, digits: &str, only| {
+        Bundle::open_trusted(dir, &trust(digits, only)).expect("trusted").signed()
+    };
+    assert!(is_signed(&signed, "a", true) && is_signed(&signed, "ba", false));
+    assert!(!Bundle::open(&signed).expect("nobody asked").signed());
+    assert!(!is_signed(&unsigned, "a", false) && !is_signed(&unsigned, "", false));
+    let message = |dir: &Path, digits: &str, only| {
+        Bundle::open_trusted(dir, &trust(digits, only)).expect_err("not signed by it").to_string()
+    };
+    assert_says(&message(&signed, "b", false), &["manifest.sig", "not made for this manifest"]);
+    assert_says(&message(&signed, "bc", false), &["manifest.sig", "any of the trusted keys"]);
+    assert_says(&message(&signed, "", false), &["manifest.sig", "no trusted key"]);
+    assert_says(&message(&unsigned, "a", true), &["manifest.sig", "is missing"]);
     reseal(&signed);
-    assert_says(&message(&signed, "a"), &["manifest.sig"]);
+    assert_says(&message(&signed, "a", false), &["manifest.sig"]);
+    sign(&signed, &key("a")).expect("signed anew");
+    assert!(is_signed(&signed, "a", true));
+    fs::write(signed.join("manifest.sig"), "zz").expect("written");
+    assert_says(&message(&signed, "a", false), &["manifest.sig", "is not a signature"]);
 }
 
 #[test]

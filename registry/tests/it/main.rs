@@ -5,6 +5,7 @@ mod serving;
 
 use std::{fs, path::Path};
 
+use models::bundle::Trust;
 use registry::Catalogue;
 use tempfile::TempDir;
 
@@ -16,7 +17,7 @@ fn broken(root: &Path, name: &str, version: &str) {
 
 #[test]
 fn a_folder_that_is_not_there_holds_nothing() {
-    let catalogue = Catalogue::scan(&["/nonexistent".into()]);
+    let catalogue = Catalogue::scan(&["/nonexistent".into()], &Trust::default());
     assert!(catalogue.entries().is_empty() && catalogue.live("any").is_none());
 }
 
@@ -26,7 +27,7 @@ fn broken_bundles_are_listed_in_order_with_the_file_that_is_wrong() {
     broken(root.path(), "b", "MPS-X-v1.0.0-FP32");
     broken(root.path(), "a", "MPS-X-v2.0.0-FP32");
     fs::create_dir_all(root.path().join("a/.unfinished")).expect("a folder");
-    let catalogue = Catalogue::scan(&[root.path().to_path_buf()]);
+    let catalogue = Catalogue::scan(&[root.path().to_path_buf()], &Trust::default());
     let names: Vec<&str> = catalogue.entries().iter().map(|entry| entry.name()).collect();
     assert_eq!(names, ["a", "b"]);
     for entry in catalogue.entries() {
@@ -43,7 +44,7 @@ fn of_two_alike_the_first_folder_wins() {
         broken(root.path(), "a", "MPS-X-v1.0.0-FP32");
     }
     let folders = [first.path().to_path_buf(), second.path().to_path_buf()];
-    let catalogue = Catalogue::scan(&folders);
+    let catalogue = Catalogue::scan(&folders, &Trust::default());
     assert_eq!(catalogue.entries().len(), 1);
     assert!(catalogue.entries()[0].folder().starts_with(first.path()));
 }
@@ -51,7 +52,7 @@ fn of_two_alike_the_first_folder_wins() {
 #[test]
 fn the_shipped_bundles_are_sound_and_each_has_a_live_version() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bundles");
-    let catalogue = Catalogue::scan(&[shipped]);
+    let catalogue = Catalogue::scan(&[shipped], &Trust::default());
     assert!(!catalogue.entries().is_empty(), "no bundle is shipped");
     for entry in catalogue.entries() {
         assert_eq!(entry.reason(), None, "{}", entry.name());

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use models::bundle::Trust;
 use models::{Bundle, bundle::BundleWriter};
 use registry::Catalogue;
 use tempfile::TempDir;
@@ -33,7 +34,7 @@ fn put(root: &Path, name: &str, version: &str) -> PathBuf {
 
 fn live(roots: &[&Path], name: &str) -> Option<PathBuf> {
     let roots: Vec<PathBuf> = roots.iter().map(|root| root.to_path_buf()).collect();
-    Catalogue::scan(&roots).live(name).map(|entry| entry.folder().to_path_buf())
+    Catalogue::scan(&roots, &Trust::default()).live(name).map(|entry| entry.folder().to_path_buf())
 }
 
 fn spoil(place: &Path) {
@@ -58,7 +59,7 @@ fn versions_are_listed_with_the_spoilt_ones_and_their_reason() {
     let root = TempDir::new().expect("a temporary folder");
     put(root.path(), "quality", "MPS-Q-v1.0.0-FP32");
     spoil(&put(root.path(), "quality", "MPS-Q-v1.1.0-FP32"));
-    let catalogue = Catalogue::scan(&[root.path().to_path_buf()]);
+    let catalogue = Catalogue::scan(&[root.path().to_path_buf()], &Trust::default());
     let told: Vec<(&str, bool)> =
         catalogue.entries().iter().map(|entry| (entry.version(), entry.reason().is_some())).collect();
     assert_eq!(told, [("MPS-Q-v1.0.0-FP32", false), ("MPS-Q-v1.1.0-FP32", true)]);
@@ -84,7 +85,7 @@ fn a_bundle_that_lies_under_another_name_or_version_answers_for_neither() {
     fs::rename(&place, &moved).expect("moved");
     let renamed = put(root.path(), "quality", "MPS-Q-v2.0.0-FP32");
     fs::rename(&renamed, renamed.with_file_name("MPS-Q-v3.0.0-FP32")).expect("moved");
-    let catalogue = Catalogue::scan(&[root.path().to_path_buf()]);
+    let catalogue = Catalogue::scan(&[root.path().to_path_buf()], &Trust::default());
     assert_eq!(catalogue.entries().len(), 2);
     for entry in catalogue.entries() {
         let reason = entry.reason().expect("refused");
@@ -118,7 +119,7 @@ fn what_is_no_bundle_folder_is_passed_over() {
     fs::write(root.path().join("quality/notes.txt"), "words").expect("written");
     fs::create_dir_all(root.path().join(".staging/MPS-Q-v9.0.0-FP32")).expect("made");
     fs::create_dir_all(root.path().join("quality/.MPS-Q-v9.0.0-FP32.00ff")).expect("made");
-    let catalogue = Catalogue::scan(&[root.path().to_path_buf()]);
+    let catalogue = Catalogue::scan(&[root.path().to_path_buf()], &Trust::default());
     assert_eq!(catalogue.entries().len(), 1);
     assert_eq!(catalogue.entries()[0].folder(), place);
 }
