@@ -87,7 +87,7 @@ impl Default for Limits {
             dead_percent_max: 25,
             expansion_min: 64,
             expansion_max: 1_024,
-            recall_percent_min: 97,
+            recall_percent_min: 96,
             recall_sample_every: 1_000,
             attempts_max: 4,
             retry_ms_min: 50,

@@ -9,6 +9,7 @@ mod brute;
 pub mod data;
 mod peers;
 mod program;
+mod storage;
 mod subject;
 mod truth;
 
@@ -77,6 +78,8 @@ pub async fn run(
     }
     for (part, kind) in [("clustered", Kind::Clustered), ("isotropic", Kind::Isotropic)] {
         if options.wants(part) {
+            progress("storage of fewer bits");
+            report.rows.extend(tokio::task::block_in_place(|| fewer_bits(kind, options.points)));
             let plan = Plan {
                 kind,
                 points: options.points,
@@ -89,10 +92,15 @@ pub async fn run(
     }
     if options.wants("large") {
         let plan =
-            Plan { kind: Kind::Clustered, points: LARGE, storage: Storage::I8, large: true, peer: None };
+            Plan { kind: Kind::Clustered, points: LARGE, storage: Storage::F16, large: true, peer: None };
         report.rows.extend(plan.run(&store, &progress).await?);
     }
     Ok(report)
+}
+
+fn fewer_bits(kind: Kind, points: u64) -> Vec<Row> {
+    let set = Set::new(kind);
+    storage::measure(&set, kind.name(), points as usize, &set.queries(QUESTIONS))
 }
 
 /// One set on one collection.

@@ -93,6 +93,7 @@ impl Column {
     }
 
     /// Whether the value of a slot passes a test made by this column.
+    #[inline]
     pub(super) fn passes(&self, slot: u32, test: Test) -> bool {
         let at = slot as usize;
         match (self, test) {
@@ -109,6 +110,11 @@ impl Column {
             }
             (Self::Words { .. } | Self::Whole { .. } | Self::Real { .. }, _) => false,
         }
+    }
+
+    /// Those of the slots that pass.
+    pub(super) fn pick(&self, slots: &[u32], test: Test) -> Vec<u32> {
+        slots.iter().copied().filter(|slot| self.passes(*slot, test)).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::generation::Generation;
-use super::graph::Graph;
+use super::graph::{Graph, Tuned};
 use super::row::Row;
 use super::rows::Rows;
 use super::snapshot::{self, Snapshot};
@@ -94,7 +94,7 @@ impl Loading {
             tracing::warn!(collection = %collection.name, reason, "an index snapshot is damaged: building anew");
             None
         });
-        let rows = Arc::new(Rows::default());
+        let rows = Arc::new(Rows::new(&collection));
         let table = Table::new(&collection, Arc::clone(&rows));
         Self { collection, rows, table, snapshot, matched: 0 }
     }
@@ -137,8 +137,8 @@ impl Loading {
         let (graph, indexed) = match loaded {
             Some(graph) => (graph, covered),
             None => {
-                let (inside, expansion) = (limits.inside_max(), limits.expansion_min);
-                (Graph::new(Arc::clone(&rows), collection.metric, inside, expansion)?, 0)
+                let (inside, tuned) = (limits.inside_max(), Tuned::first(limits));
+                (Graph::new(Arc::clone(&rows), collection.metric, inside, tuned)?, 0)
             }
         };
         Ok(Generation::from_parts(collection, rows, table, graph, indexed))
@@ -151,9 +151,10 @@ fn too_many_gone(rows: &Rows, covered: u32, limits: &Limits) -> bool {
 }
 
 fn graph(snapshot: &Snapshot, rows: &Arc<Rows>, collection: &Collection, limits: &Limits) -> Option<Graph> {
-    let expansion = snapshot.expansion.clamp(limits.expansion_min, limits.expansion_max);
+    let expansion = snapshot.tuned.expansion.clamp(limits.expansion_min, limits.expansion_max);
+    let tuned = Tuned { expansion, ..snapshot.tuned };
     let (rows, inside) = (Arc::clone(rows), limits.inside_max());
-    let loaded = Graph::load(&snapshot.graph, rows, collection.metric, inside, expansion);
+    let loaded = Graph::load(&snapshot.graph, rows, collection.metric, inside, tuned);
     loaded
         .inspect_err(|error| {
             tracing::warn!(collection = %collection.name, %error, "an index snapshot cannot be used: building anew");

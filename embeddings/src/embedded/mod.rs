@@ -17,6 +17,7 @@ mod loader;
 mod row;
 mod rows;
 mod shelf;
+mod slab;
 mod snapshot;
 mod store;
 mod table;

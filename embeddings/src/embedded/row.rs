@@ -6,6 +6,7 @@ use std::sync::Arc;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use super::slab::OwnedCoarse;
 use crate::{Collection, EmbeddingError, Metric, Storage, kernel};
 
 /// A score below every real one, for what cannot be compared.
@@ -57,6 +58,15 @@ impl Row {
         };
         let factor = values.step() / length;
         Self { values, factor, squared }
+    }
+
+    /// The vector in bytes; `None` where it is kept in bytes anyway.
+    pub(super) fn coarse(&self, metric: Metric) -> Option<OwnedCoarse> {
+        match &self.values {
+            Values::F32(values) => Some(OwnedCoarse::new(values, self.factor, metric)),
+            Values::F16(values) => Some(wide(values, |wide| OwnedCoarse::new(wide, self.factor, metric))),
+            Values::I8(..) => None,
+        }
     }
 
     /// The bytes that are kept, little end first; bytes come after their step.
@@ -250,6 +260,13 @@ mod tests {
                     let (wanted, tolerance) = (plain(&a, &b, metric), tolerance(&a, &b, metric, error));
                     prop_assert!((kept.score(&other, metric) - wanted).abs() < tolerance);
                     prop_assert!((Row::query(&b, &collection).score(&kept, metric) - wanted).abs() < tolerance);
+                    let coarse = kept.coarse(metric).zip(other.coarse(metric));
+                    if let Some((one, two)) = coarse {
+                        let tolerance = self::tolerance(&a, &b, metric, 1.0 / 254.0);
+                        prop_assert!((one.view().score(&two.view(), metric) - wanted).abs() < tolerance);
+                        let ((low, high), score) = (one.view().reach(&two.view(), metric), kept.score(&other, metric));
+                        prop_assert!(low <= score && score <= high, "{} in {}..{}", score, low, high);
+                    }
                 }
             }
         }

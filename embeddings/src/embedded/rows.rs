@@ -9,8 +9,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::row::Row;
+use super::slab::{Coarse, Slab};
+use crate::{Collection, Metric};
 
-/// Cells of the first segment.
+/// Slots of the first segment.
 const FIRST: usize = 1_024;
 /// Segments; with doubling they hold more than [`SLOTS_MAX`].
 const SEGMENTS: usize = 15;
@@ -20,42 +22,74 @@ pub(super) const SLOTS_MAX: usize = 1 << 24;
 const NOBODY: u32 = u32::MAX;
 
 /// Vectors by slot.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Rows {
-    segments: [OnceLock<Box<[Cell]>>; SEGMENTS],
+    dimension: usize,
+    metric: Metric,
+    segments: [OnceLock<Segment>; SEGMENTS],
 }
 
+/// A run of slots. What is looked at together lies together.
 #[derive(Debug)]
-struct Cell {
-    row: OnceLock<Row>,
-    owner: AtomicU32,
+struct Segment {
+    rows: Box<[OnceLock<Row>]>,
+    owners: Box<[AtomicU32]>,
+    /// The vectors in bytes, where they are not kept so anyway.
+    slab: Option<Slab>,
 }
 
 impl Rows {
+    /// No vectors yet.
+    pub(super) fn new(collection: &Collection) -> Self {
+        let (dimension, metric) = (collection.dimension, collection.metric);
+        Self { dimension, metric, segments: Default::default() }
+    }
+
     /// Puts a vector into a slot that was never used, for a tenant.
     pub(super) fn put(&self, slot: u32, row: Row, owner: u32) {
         let (segment, at) = place(slot);
-        let cells = self.segments[segment].get_or_init(|| cells(FIRST << segment));
-        if cells[at].row.set(row).is_ok() {
-            cells[at].owner.store(owner, Ordering::Release);
+        let coarse = row.coarse(self.metric);
+        let segment = self.segments[segment].get_or_init(|| {
+            let places = FIRST << segment;
+            // Without room for the bytes the vectors themselves are compared.
+            let slab = coarse.as_ref().and_then(|_| Slab::new(self.dimension, places).ok());
+            Segment::new(places, slab)
+        });
+        if let (Some(slab), Some(coarse)) = (&segment.slab, coarse) {
+            slab.put(at, coarse.view());
+        }
+        if segment.rows[at].set(row).is_ok() {
+            segment.owners[at].store(owner, Ordering::Release);
         }
     }
 
     /// Marks the point of a slot as gone.
     pub(super) fn kill(&self, slot: u32) {
-        if let Some(cell) = self.cell(slot) {
-            cell.owner.store(NOBODY, Ordering::Release);
+        if let Some((segment, at)) = self.find(slot) {
+            segment.owners[at].store(NOBODY, Ordering::Release);
         }
     }
 
     /// The vector of a slot, also of a point that is gone; `None` for one that went before the process started.
     pub(super) fn row(&self, slot: u32) -> Option<&Row> {
-        self.cell(slot)?.row.get()
+        let (segment, at) = self.find(slot)?;
+        segment.rows[at].get()
+    }
+
+    /// The vector of a slot in bytes; `None` also where vectors are kept in bytes anyway.
+    pub(super) fn coarse(&self, slot: u32) -> Option<Coarse<'_>> {
+        let (segment, at) = self.find(slot)?;
+        segment.slab.as_ref()?.get(at)
+    }
+
+    /// Memory that one vector in bytes takes, in bytes.
+    pub(super) fn coarse_bytes(&self) -> usize {
+        self.segments[0].get().and_then(|segment| segment.slab.as_ref()).map_or(0, Slab::place_bytes)
     }
 
     /// Whether the point of a slot is there and belongs to this tenant.
     pub(super) fn belongs(&self, slot: u32, owner: u32) -> bool {
-        self.cell(slot).is_some_and(|cell| cell.owner.load(Ordering::Acquire) == owner)
+        self.find(slot).is_some_and(|(segment, at)| segment.owners[at].load(Ordering::Acquire) == owner)
     }
 
     /// Whether the point of a slot is there.
@@ -63,15 +97,18 @@ impl Rows {
         !self.belongs(slot, NOBODY) && self.row(slot).is_some()
     }
 
-    fn cell(&self, slot: u32) -> Option<&Cell> {
+    fn find(&self, slot: u32) -> Option<(&Segment, usize)> {
         let (segment, at) = place(slot);
-        self.segments.get(segment)?.get()?.get(at)
+        Some((self.segments.get(segment)?.get()?, at))
     }
 }
 
-fn cells(count: usize) -> Box<[Cell]> {
-    let empty = || Cell { row: OnceLock::new(), owner: AtomicU32::new(NOBODY) };
-    std::iter::repeat_with(empty).take(count).collect()
+impl Segment {
+    fn new(places: usize, slab: Option<Slab>) -> Self {
+        let rows = std::iter::repeat_with(OnceLock::new).take(places).collect();
+        let owners = std::iter::repeat_with(|| AtomicU32::new(NOBODY)).take(places).collect();
+        Self { rows, owners, slab }
+    }
 }
 
 /// Segment and place within it: segment `n` begins at slot `(2^n - 1) * FIRST`.

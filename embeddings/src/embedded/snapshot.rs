@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::graph::Tuned;
 use crate::{Collection, Metric, Storage};
 
-const MAGIC: &[u8; 8] = b"MPKVEC01";
-const HEADER_BYTES: usize = 48;
+const MAGIC: &[u8; 8] = b"MPKVEC02";
+const HEADER_BYTES: usize = 56;
 const DIGEST_BYTES: usize = 32;
 
 /// A saved index.
@@ -21,8 +22,8 @@ const DIGEST_BYTES: usize = 32;
 pub(super) struct Snapshot {
     /// The sequence of each slot the index covers, rising.
     pub(super) sequences: Vec<u64>,
-    /// Candidates its searches were tuned to keep.
-    pub(super) expansion: usize,
+    /// What it was tuned to.
+    pub(super) tuned: Tuned,
     /// The index.
     pub(super) graph: Vec<u8>,
 }
@@ -70,11 +71,11 @@ pub(super) fn read(path: &Path, collection: &Collection) -> Result<Option<Snapsh
 fn parse(bytes: &[u8], collection: &Collection) -> Option<Snapshot> {
     let number = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
     let slots = usize::try_from(number(32)?).ok()?;
-    let expansion = usize::try_from(number(40)?).ok()?;
+    let tuned = Tuned { expansion: usize::try_from(number(40)?).ok()?, fine: number(48)? == 1 };
     let graph = HEADER_BYTES.checked_add(slots.checked_mul(8)?)?;
     let (sequences, _) = bytes.get(HEADER_BYTES..graph)?.as_chunks();
     let sequences = sequences.iter().map(|sequence| u64::from_le_bytes(*sequence)).collect();
-    let snapshot = Snapshot { sequences, expansion, graph: bytes.get(graph..)?.to_vec() };
+    let snapshot = Snapshot { sequences, tuned, graph: bytes.get(graph..)?.to_vec() };
     (header(collection, &snapshot) == bytes[..HEADER_BYTES]).then_some(snapshot)
 }
 
@@ -93,7 +94,8 @@ fn header(collection: &Collection, snapshot: &Snapshot) -> Vec<u8> {
         metric,
         storage,
         snapshot.sequences.len() as u64,
-        snapshot.expansion as u64,
+        snapshot.tuned.expansion as u64,
+        u64::from(snapshot.tuned.fine),
     ];
     MAGIC.iter().copied().chain(numbers.into_iter().flat_map(u64::to_le_bytes)).collect()
 }
@@ -126,7 +128,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = path(folder.path(), 7);
         assert_eq!(read(&path, &collection(4)), Ok(None));
-        let snapshot = Snapshot { sequences: vec![1, 5, 9], expansion: 64, graph: vec![7; 100] };
+        let tuned = Tuned { expansion: 64, fine: true };
+        let snapshot = Snapshot { sequences: vec![1, 5, 9], tuned, graph: vec![7; 100] };
         write(&path, &collection(4), &snapshot).expect("writes");
         assert_eq!(read(&path, &collection(4)).expect("reads"), Some(snapshot));
         assert!(read(&path, &collection(5)).is_err(), "another dimension");

@@ -91,7 +91,10 @@ impl Table {
         let owner = self.owner_or_new(&entry.tenant);
         let slot = self.slots();
         let name: Arc<str> = entry.id.as_str().into();
-        self.memory += entry.row.memory() + name.len() + size_of::<(u64, Arc<str>, u32, Arc<str>, u32)>();
+        self.memory += entry.row.memory()
+            + self.rows.coarse_bytes()
+            + name.len()
+            + size_of::<(u64, Arc<str>, u32, Arc<str>, u32)>();
         self.rows.put(slot, entry.row, owner);
         self.push(entry.sequence, Arc::clone(&name), owner, Some(&entry.payload));
         let owned = &mut self.owned[owner as usize];
@@ -196,7 +199,8 @@ impl Table {
         let passes = |(at, test): &(usize, Test)| {
             self.columns.get(*at).is_some_and(|column| column.passes(slot, *test))
         };
-        self.rows.belongs(slot, owner) && tests.0.iter().all(passes)
+        // Columns lie closer together than owners, and most tests sort out most slots.
+        tests.0.iter().all(passes) && self.rows.belongs(slot, owner)
     }
 
     /// The matching slots of a tenant from slot `from` on, ascending.
@@ -209,6 +213,19 @@ impl Table {
         let slots = &self.owned[owner as usize].slots;
         let start = slots.partition_point(|slot| *slot < from);
         slots[start..].iter().copied().filter(move |slot| self.matches(*slot, owner, tests))
+    }
+
+    /// All matching slots of a tenant, ascending: one column after the other, which is quicker than slot by slot.
+    pub(super) fn select_all(&self, owner: u32, tests: &Tests) -> Vec<u32> {
+        let all = &self.owned[owner as usize].slots;
+        let mut picked: Option<Vec<u32>> = None;
+        for (at, test) in &tests.0 {
+            let slots = picked.as_deref().unwrap_or(all);
+            picked = Some(self.columns.get(*at).map_or_else(Vec::new, |column| column.pick(slots, *test)));
+        }
+        let mut slots = picked.unwrap_or_else(|| all.clone());
+        slots.retain(|slot| self.rows.belongs(*slot, owner));
+        slots
     }
 
     /// The first slot whose sequence is above `sequence`.

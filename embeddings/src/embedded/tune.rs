@@ -12,6 +12,7 @@
 use std::collections::HashSet;
 
 use super::generation::Generation;
+use super::graph::Tuned;
 use crate::{EmbeddingError, Limits};
 
 /// Points that serve as questions.
@@ -47,19 +48,32 @@ impl Exam {
     }
 }
 
-/// Sets the candidates of a build to the fewest that reach the recall; the recall reached.
+/// Sets the candidates of a build to the fewest that reach the recall; the recall reached. Where none do because the
+/// bytes do not tell points apart, distances come from the numbers from now on.
 pub(super) fn tune(generation: &Generation, limits: &Limits) -> Result<f64, EmbeddingError> {
     let exam = Exam::new(generation);
     let wanted = limits.recall_percent_min as f64 / 100.0;
-    let mut expansion = limits.expansion_min;
+    let mut tuned = Tuned { expansion: limits.expansion_min, ..generation.graph.tuned() };
+    let mut below = 0;
     loop {
-        let recall = exam.recall(generation, expansion)?;
-        if recall >= wanted || expansion >= limits.expansion_max {
-            generation.graph.set_expansion(expansion);
+        let recall = exam.recall(generation, tuned.expansion)?;
+        let last = tuned.expansion >= limits.expansion_max;
+        if recall >= wanted || (last && tuned.fine) {
+            // Between the last two: a search takes time in proportion.
+            let between = tuned.expansion.midpoint(below);
+            let enough = if below > 0 { exam.recall(generation, between)? } else { 0.0 };
+            let (expansion, recall) =
+                if enough >= wanted { (between, enough) } else { (tuned.expansion, recall) };
+            generation.graph.set_tuned(Tuned { expansion, ..tuned });
             return Ok(recall);
         }
-        // In small steps: a search takes time in proportion.
-        let next = expansion + (expansion / 4).max(1);
-        expansion = next.min(limits.expansion_max);
+        if last {
+            tuned = Tuned { expansion: limits.expansion_min, fine: true };
+            below = 0;
+            generation.graph.set_tuned(tuned);
+            continue;
+        }
+        below = tuned.expansion;
+        tuned.expansion = (below + (below / 4).max(1)).min(limits.expansion_max);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::generation::Generation;
+use super::graph::Tuned;
 use super::shelf::Shelf;
 use super::snapshot::{self, Snapshot};
 use super::table::Entry;
@@ -125,8 +126,8 @@ impl Shelf {
         }
         let recall = tune::tune(generation, &self.limits)?;
         saved.tuned = indexed;
-        let (name, candidates) = (&self.collection.name, generation.graph.expansion());
-        tracing::info!(collection = %name, indexed, recall, candidates, "the vector index was tuned");
+        let (name, Tuned { expansion, fine }) = (&self.collection.name, generation.graph.tuned());
+        tracing::info!(collection = %name, indexed, recall, expansion, fine, "the vector index was tuned");
         Ok(())
     }
 
@@ -151,7 +152,7 @@ impl Shelf {
         let slots = generation.indexed();
         let written = generation.graph.save().map_err(|error| error.to_string()).and_then(|graph| {
             let sequences = generation.table().sequences()[..slots as usize].to_vec();
-            let snapshot = Snapshot { sequences, expansion: generation.graph.expansion(), graph };
+            let snapshot = Snapshot { sequences, tuned: generation.graph.tuned(), graph };
             snapshot::write(&self.snapshot, &self.collection, &snapshot).map_err(|error| error.to_string())
         });
         match written {
@@ -197,6 +198,8 @@ impl Shelf {
     fn rebuild_locked(&self, saved: &mut Saved) -> Result<(), EmbeddingError> {
         let old = self.current();
         let fresh = Generation::new(Arc::clone(&self.collection), &self.limits)?;
+        // That bytes do not do is known before the first point is added.
+        fresh.graph.set_tuned(Tuned { fine: old.graph.tuned().fine, ..fresh.graph.tuned() });
         let cut = {
             let mut table = old.table_mut();
             table.watch_kills();

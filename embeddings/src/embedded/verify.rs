@@ -62,7 +62,7 @@ fn check(
         faults.push(format!("{unindexed} points are missing from the index"));
     }
     faults.extend(shelf.snapshot_fault());
-    let expansion = generation.graph.expansion();
+    let expansion = generation.graph.tuned().expansion;
     let exam = (generation.indexed() > 0).then(|| Exam::new(&generation).recall(&generation, expansion));
     Ok(Report { points: rows.len() as u64, recall: exam.transpose()?, faults })
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use embeddings::{EmbeddedStore, EmbeddingError, Filter, Limits, VectorStore};
+use embeddings::{Collection, EmbeddedStore, EmbeddingError, Filter, Limits, Metric, Storage, VectorStore};
 
-use crate::support::{collection, fill, id, indexed, name, open, points, query, small, tenant};
+use crate::support::{
+    collection, fill, id, indexed, name, open, points, query, random, recall, small, tenant, vector,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_is_kept_out() {
@@ -96,6 +98,34 @@ async fn a_full_collection_refuses_more() {
     fill(&store, &me, &there, &points(100, 4, 1)).await;
     let error = store.upsert(&me, &there, points(101, 4, 1).split_off(100)).await.expect_err("full");
     assert!(matches!(error, EmbeddingError::TooMany { .. }), "{error}");
+}
+
+/// The index walks by vectors in bytes. Here one number is ten thousand times the others, so that all bytes are the
+/// same: the index must notice and turn to the numbers.
+#[tokio::test(flavor = "multi_thread")]
+async fn points_that_bytes_cannot_tell_apart_are_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path(), small()).await;
+    let (me, there) = (tenant("me"), name("offset"));
+    for storage in [Storage::F32, Storage::F16] {
+        store
+            .create(Collection { metric: Metric::L2, storage, ..collection("offset", 8) })
+            .await
+            .expect("creates");
+        let offset = |mut vector: Vec<f32>| {
+            vector[0] = 10_000.0;
+            vector
+        };
+        let mut all = points(3_000, 8, 1);
+        all.iter_mut().for_each(|point| point.vector = offset(std::mem::take(&mut point.vector)));
+        fill(&store, &me, &there, &all).await;
+        indexed(&store, &there).await;
+        let mut random = random(9);
+        let questions = (0..50).map(|_| offset(vector(&mut random, 8))).collect();
+        let found = recall(&store, &me, &there, questions, &Filter::default()).await;
+        assert!(found >= 0.9, "recall {found} with {storage:?}");
+        store.drop_collection(&there).await.expect("drops");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
