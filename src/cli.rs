@@ -115,9 +115,12 @@ pub(crate) struct Eval {
     /// Name of a bundle, or its folder.
     #[arg(required_unless_present = "all")]
     pub(crate) bundle: Option<String>,
-    /// Evaluate every bundle.
+    /// Evaluate every bundle, and rerun the published protocols that train anew fold by fold (minutes).
     #[arg(long, conflicts_with = "bundle")]
     pub(crate) all: bool,
+    /// Only the figures of published protocols beside simple methods, of one model or with --all of every one.
+    #[arg(long)]
+    pub(crate) benchmarks: bool,
 }
 
 /// What to do with bundles.

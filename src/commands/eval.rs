@@ -1,12 +1,15 @@
 //! `manpasik eval`: what bundles are worth, measured again on their frozen test data.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use models::Bundle;
 use training::{
     data::Store,
-    evaluate::{self, EvalReport, Measure},
+    evaluate::{self, Benchmark, EvalReport, Measure},
     families::{ALL, Context, Effort},
     food::{self, Sighting},
     optimise::Progress,
@@ -22,7 +25,8 @@ use crate::{
 /// Measures one bundle or all that a family makes.
 pub(crate) fn run(config: &Config, eval: &cli::Eval, json: bool) -> anyhow::Result<()> {
     let mut reports = Vec::new();
-    for folder in chosen(config, eval)? {
+    let folders = if eval.benchmarks { Vec::new() } else { chosen(config, eval)? };
+    for folder in folders {
         let bundle = Bundle::open(&folder)?;
         let report = measure(config, &bundle, json);
         let report = report.with_context(|| format!("measuring `{}`", folder.display()))?;
@@ -31,7 +35,61 @@ pub(crate) fn run(config: &Config, eval: &cli::Eval, json: bool) -> anyhow::Resu
         }
         reports.push(report);
     }
-    if json { print_json(&reports) } else { Ok(()) }
+    let benchmarks = if eval.all || eval.benchmarks { benchmarks(config, eval, json)? } else { Vec::new() };
+    if json {
+        let keyed: BTreeMap<&str, &Benchmark> =
+            benchmarks.iter().map(|benchmark| (benchmark.key.as_str(), benchmark)).collect();
+        return print_json(&serde_json::json!({ "models": reports, "benchmarks": keyed }));
+    }
+    if benchmarks.is_empty() { Ok(()) } else { print(&format!("\n{}", benchmark_table(&benchmarks))) }
+}
+
+/// Figures of published protocols, of the model named or of all.
+fn benchmarks(config: &Config, eval: &cli::Eval, json: bool) -> anyhow::Result<Vec<Benchmark>> {
+    let wanted = |name: &str| eval.bundle.as_ref().is_none_or(|bundle| bundle == name);
+    let mut benchmarks = Vec::new();
+    for family in ALL.iter().filter(|family| wanted(family.name)) {
+        let context = context(config, Store::open(&config.data_dir)?, 1, json);
+        let measured = family.benchmarks(&context);
+        benchmarks.extend(measured.with_context(|| format!("the published protocol of `{}`", family.name))?);
+    }
+    if let (Some(name), true) = (&eval.bundle, benchmarks.is_empty()) {
+        bail!("`{name}` has no published protocol; `manpasik eval --all --benchmarks` shows which have");
+    }
+    Ok(benchmarks)
+}
+
+fn benchmark_table(benchmarks: &[Benchmark]) -> String {
+    let header = ["benchmark", "value", "95 % interval", "best simple method", "gain", "target", "met", "rows"];
+    let between = |ends: Option<(f64, f64)>, sign: bool| match ends {
+        Some((low, high)) if sign => format!("{low:+.4} – {high:+.4}"),
+        Some((low, high)) => format!("{low:.4} – {high:.4}"),
+        None => String::new(),
+    };
+    let row = |benchmark: &Benchmark| {
+        let baseline = benchmark.baseline.zip(benchmark.baseline_name.as_ref());
+        vec![
+            benchmark.key.clone(),
+            format!("{:.4}", benchmark.value),
+            between(benchmark.low.zip(benchmark.high), false),
+            baseline.map(|(value, name)| format!("{name} {value:.4}")).unwrap_or_default(),
+            between(benchmark.gain, true),
+            benchmark.target.to_string(),
+            if benchmark.met { "yes" } else { "no" }.to_owned(),
+            benchmark.rows.to_string(),
+        ]
+    };
+    table(&header, benchmarks.iter().map(row))
+}
+
+fn context(config: &Config, store: Store, seed: u64, json: bool) -> Context {
+    Context {
+        store,
+        out: config.data_dir.join("bundles"),
+        seed,
+        progress: if json { Progress::hidden() } else { Progress::visible() },
+        effort: Effort::Full,
+    }
 }
 
 fn chosen(config: &Config, eval: &cli::Eval) -> anyhow::Result<Vec<PathBuf>> {
@@ -43,7 +101,11 @@ fn chosen(config: &Config, eval: &cli::Eval) -> anyhow::Result<Vec<PathBuf>> {
         }
         None => {
             let names = ALL.iter().map(|family| family.name).chain([food::NAME]);
-            Ok(names.filter_map(|name| engines::newest_bundle(config, name)).collect())
+            let found: Vec<PathBuf> = names.filter_map(|name| engines::newest_bundle(config, name)).collect();
+            if found.is_empty() {
+                bail!("there is no bundle to measure; see `manpasik models list`");
+            }
+            Ok(found)
         }
     }
 }
@@ -53,14 +115,7 @@ fn measure(config: &Config, bundle: &Bundle, json: bool) -> anyhow::Result<EvalR
     if bundle.config().name == food::NAME {
         return photos(config, bundle, &store);
     }
-    let context = Context {
-        store,
-        out: config.data_dir.join("bundles"),
-        seed: bundle.config().lineage.seed,
-        progress: if json { Progress::hidden() } else { Progress::visible() },
-        effort: Effort::Full,
-    };
-    evaluate::evaluate(bundle, &context)
+    evaluate::evaluate(bundle, &context(config, store, bundle.config().lineage.seed, json))
 }
 
 /// The food model is measured on photos that are fetched for it.

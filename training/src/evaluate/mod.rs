@@ -1,6 +1,7 @@
 //! Measuring a bundle on frozen data: figures, their intervals, and simple methods to compare with.
 
 pub mod baseline;
+mod benchmark;
 pub mod bootstrap;
 pub mod metrics;
 mod report;
@@ -10,6 +11,7 @@ use models::Bundle;
 
 use crate::families::{ALL, Context, report_on};
 
+pub use benchmark::{Benchmark, Target};
 pub use report::{EvalReport, Measure};
 
 /// Measures `bundle` again, by the engine that serves it, on the test rows of its own data. Nothing in the

@@ -146,10 +146,10 @@ pub(crate) fn logistic(
 }
 
 /// Probabilities of some rows and their true classes.
-struct Judged<'a> {
-    probabilities: &'a [f64],
-    truth: &'a [usize],
-    classes: usize,
+pub(crate) struct Judged<'a> {
+    pub(crate) probabilities: &'a [f64],
+    pub(crate) truth: &'a [usize],
+    pub(crate) classes: usize,
 }
 
 impl Judged<'_> {
@@ -159,11 +159,13 @@ impl Judged<'_> {
             .collect()
     }
 
-    fn macro_auroc(&self, at: &[usize]) -> Option<f64> {
+    /// Mean over classes of the area under the ROC; of two classes the area itself.
+    pub(crate) fn macro_auroc(&self, at: &[usize]) -> Option<f64> {
         metrics::macro_auroc(&self.rows(at), &pick(self.truth, at), self.classes)
     }
 
-    fn macro_f1(&self, at: &[usize]) -> Option<f64> {
+    /// Mean over classes of F1.
+    pub(crate) fn macro_f1(&self, at: &[usize]) -> Option<f64> {
         let said = winners(&self.rows(at), self.classes);
         Some(metrics::macro_f1(&said, &pick(self.truth, at), self.classes))
     }

@@ -15,6 +15,7 @@ use super::classify::{self, Hiding};
 use super::columns::{Column, Panels};
 use super::golden;
 use super::matrix::Matrix;
+use super::out_of_fold::{Question, Wanted};
 use super::parts::Parts;
 use super::recipe::{Context, Person, Prepared, Recipe, Spec, Truth};
 use super::runner::Runner;
@@ -45,7 +46,8 @@ const LABELS: [&str; 2] = ["no_diabetes", "diabetes"];
 /// The recipe.
 pub(crate) struct Diabetes;
 
-fn cell(row: &NhanesRow, column: Column) -> Option<f64> {
+/// What a row of the survey says about a column.
+pub(crate) fn cell(row: &NhanesRow, column: Column) -> Option<f64> {
     match column {
         Column::Age => Some(row.age_years),
         Column::SexMale => Some(f64::from(u8::from(row.sex == Sex::Male))),
@@ -69,6 +71,11 @@ fn class_of(row: &NhanesRow) -> Option<usize> {
         Some(DiabetesAnswer::Yes) if row.is_adult() => Some(1),
         Some(DiabetesAnswer::No | DiabetesAnswer::Yes | DiabetesAnswer::Borderline) | None => None,
     }
+}
+
+/// Whom a row belongs to.
+pub(crate) fn person(row: &NhanesRow) -> Person {
+    Person { group: u64::from(row.seqn), age_years: Some(row.age_years), male: Some(row.sex == Sex::Male) }
 }
 
 impl Recipe for Diabetes {
@@ -112,11 +119,6 @@ impl Recipe for Diabetes {
         let classes: Vec<Option<usize>> = dataset.rows.iter().map(class_of).collect();
         let mut parts = Parts::of(&dataset, Fractions::default(), 0.15);
         parts.retain(|row| classes[row].is_some());
-        let person = |row: &NhanesRow| Person {
-            group: u64::from(row.seqn),
-            age_years: Some(row.age_years),
-            male: Some(row.sex == Sex::Male),
-        };
         Ok(Prepared {
             features: panels.features(&parts.train),
             people: dataset.rows.iter().map(person).collect(),
@@ -166,6 +168,19 @@ impl Recipe for Diabetes {
         Ok(measures)
     }
 
+    fn questions(&self) -> Vec<Question> {
+        let question = |task, hidden, target| Question {
+            task,
+            columns: COLUMNS.to_vec(),
+            hidden,
+            figures: vec![Wanted { name: "auroc", of: |judged, at| judged.macro_auroc(at), target }],
+        };
+        vec![
+            question("diabetes_a1c", BTreeSet::new(), 0.942),
+            question("diabetes_no_a1c", BTreeSet::from([A1C]), 0.820),
+        ]
+    }
+
     fn remarks(&self, measures: &[Measure]) -> Vec<String> {
         let mut remarks = super::aim(measures, "auroc_a1c", |v| v >= 0.92, "AUROC of about 0.93 with HbA1c");
         remarks.extend(super::aim(
@@ -182,29 +197,30 @@ impl Recipe for Diabetes {
     }
 }
 
-/// Figures of the second class on the test rows.
-fn figures(name: &str, prepared: &Prepared, probabilities: &Matrix, baseline: &[f64]) -> Vec<Measure> {
+/// Figures of the second class on the test rows; `name` is put behind each where it is not empty.
+pub(crate) fn figures(name: &str, prepared: &Prepared, probabilities: &Matrix, baseline: &[f64]) -> Vec<Measure> {
     let rows = &prepared.parts.test;
     let positive: Vec<bool> = pick(prepared.truth.classes(), rows).iter().map(|class| *class == 1).collect();
     let ours = probabilities.column(1);
     let theirs: Vec<f64> = baseline.chunks_exact(2).map(|row| row[1]).collect();
     let groups = prepared.groups(rows);
     let n = rows.len();
+    let named = |figure: &str| if name.is_empty() { figure.to_owned() } else { format!("{figure}_{name}") };
     let mut measures = Vec::new();
     let figures: [(&str, BinaryFigure); 3] =
         [("auroc", metrics::auroc), ("auprc", metrics::auprc), ("brier", |p, y| Some(metrics::brier(p, y)))];
     for (figure, of) in figures {
         let Some(value) = of(&ours, &positive) else { continue };
         let spread = interval(&groups, |at| of(&pick(&ours, at), &pick(&positive, at)));
-        let measure = Measure::new(format!("{figure}_{name}"), value, n).between(spread);
+        let measure = Measure::new(named(figure), value, n).between(spread);
         measures.push(measure.against("logistic regression", of(&theirs, &positive)));
     }
     let truth = pick(prepared.truth.classes(), rows);
     let all: Vec<f64> = probabilities.data.iter().map(|p| f64::from(*p)).collect();
-    measures.push(Measure::new(format!("ece_{name}"), metrics::calibration_error(&all, &truth, 2), n));
+    measures.push(Measure::new(named("ece"), metrics::calibration_error(&all, &truth, 2), n));
     for (subgroup, at) in prepared.subgroups(rows) {
         if let Some(value) = metrics::auroc(&pick(&ours, &at), &pick(&positive, &at)) {
-            measures.push(Measure::new(format!("auroc_{name}"), value, at.len()).within(&subgroup));
+            measures.push(Measure::new(named("auroc"), value, at.len()).within(&subgroup));
         }
     }
     measures

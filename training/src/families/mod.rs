@@ -4,6 +4,7 @@
 //! [`crate::evaluate::evaluate`] measures a bundle again. A recipe ([`recipe`]) holds what is particular to a
 //! model, everything else is shared, so that all are split, stopped, calibrated, measured and described alike.
 
+mod cardiovascular;
 mod classify;
 mod columns;
 mod diabetes;
@@ -12,6 +13,7 @@ mod golden;
 mod health_score;
 mod make;
 mod matrix;
+mod out_of_fold;
 mod parts;
 mod recipe;
 mod reconstruct;
@@ -29,7 +31,7 @@ pub(crate) use make::report_on;
 pub use recipe::{Context, Effort};
 pub(crate) use recipe::{Prepared, Recipe, Spec};
 
-use crate::evaluate::Measure;
+use crate::evaluate::{Benchmark, Measure};
 
 /// One model that can be trained.
 pub struct Family {
@@ -49,6 +51,16 @@ impl Family {
         make::make(self.recipe, context)
     }
 
+    /// Figures of published protocols beside simple methods; none for models that have no such protocol.
+    ///
+    /// # Errors
+    /// Data that cannot be had, or training that diverges.
+    pub fn benchmarks(&self, context: &Context) -> Result<Vec<Benchmark>> {
+        let mut all = out_of_fold::out_of_fold(self.recipe, context)?;
+        all.extend(self.recipe.benchmarks(context)?);
+        Ok(all)
+    }
+
     pub(crate) fn recipe(&self) -> &'static dyn Recipe {
         self.recipe
     }
@@ -61,6 +73,11 @@ pub const ALL: &[Family] = &[
         name: "diabetes",
         description: "diagnosed diabetes from an examination",
         recipe: &diabetes::Diabetes,
+    },
+    Family {
+        name: "cardiovascular",
+        description: "a heart attack or stroke in the past, from an examination",
+        recipe: &cardiovascular::Cardiovascular,
     },
     Family {
         name: "thyroid-anomaly",

@@ -12,11 +12,12 @@ use models::calibration::{Calibration, Part};
 use rand_chacha::ChaCha8Rng;
 
 use super::matrix::Matrix;
+use super::out_of_fold::Question;
 use super::parts::Parts;
 use super::runner::Runner;
 use super::trainee::Trainee;
 use crate::data::{Dropped, Provenance, Store};
-use crate::evaluate::Measure;
+use crate::evaluate::{Benchmark, Measure};
 use crate::optimise::{Outcome, Progress};
 
 /// Where a run gets its data from and puts its results.
@@ -188,6 +189,16 @@ pub(crate) trait Recipe: Sync {
 
     /// Figures on data of another source, reported beside the others but not written into the bundle.
     fn external(&self, _context: &Context, _runner: &mut Runner) -> Result<Vec<Measure>> {
+        Ok(Vec::new())
+    }
+
+    /// What it is asked in cross-validation.
+    fn questions(&self) -> Vec<Question> {
+        Vec::new()
+    }
+
+    /// The figures of the published protocol of this task, beside simple methods fitted in the same run.
+    fn benchmarks(&self, _context: &Context) -> Result<Vec<Benchmark>> {
         Ok(Vec::new())
     }
 

@@ -15,6 +15,7 @@ use super::classify::{self, Hiding};
 use super::columns::{Column, Panels, canonical};
 use super::golden;
 use super::matrix::Matrix;
+use super::out_of_fold::{Question, Wanted};
 use super::parts::Parts;
 use super::recipe::{Context, Person, Prepared, Recipe, Spec, Truth};
 use super::runner::Runner;
@@ -169,6 +170,18 @@ impl Recipe for Thyroid {
         let probabilities = runner.first(&prepared.pick(rows))?;
         let baseline = classify::logistic(prepared, &columns(), LABELS.len(), &BTreeSet::new());
         Ok(classify::figures_of_classes(prepared, rows, &probabilities, &baseline, calibration))
+    }
+
+    fn questions(&self) -> Vec<Question> {
+        vec![Question {
+            task: "thyroid",
+            columns: columns(),
+            hidden: BTreeSet::new(),
+            figures: vec![
+                Wanted { name: "macro_auroc", of: |judged, at| judged.macro_auroc(at), target: 0.998 },
+                Wanted { name: "macro_f1", of: |judged, at| judged.macro_f1(at), target: 0.945 },
+            ],
+        }]
     }
 
     fn remarks(&self, measures: &[Measure]) -> Vec<String> {

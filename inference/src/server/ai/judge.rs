@@ -117,6 +117,9 @@ fn deciding(task: &str) -> &'static [Biomarker] {
     match task {
         "thyroid_state" => &[Biomarker::Tsh, Biomarker::T3, Biomarker::TotalT4, Biomarker::FreeT4Index],
         "diabetes" => &[Biomarker::HbA1c, Biomarker::FastingGlucose, Biomarker::Glucose],
+        "cardiovascular_history" => {
+            &[Biomarker::SystolicBp, Biomarker::DiastolicBp, Biomarker::TotalCholesterol, Biomarker::Ldl]
+        }
         _ => Biomarker::ALL,
     }
 }
@@ -138,6 +141,7 @@ fn class_of_label(label: &str) -> Class {
         | "no"
         | "no_diabetes"
         | "no_diabetes_diagnosis"
+        | "no_cardiovascular_event"
         | "healthy" => Class::Normal,
         "prediabetes" | "borderline" => Class::Borderline,
         _ => Class::Abnormal,

@@ -3,9 +3,12 @@
 //! They work on complete rows in double precision; [`Scaling`] fills gaps with the median and standardises.
 
 mod algebra;
+mod boosted;
 mod linear;
 mod outlier;
+mod tree;
 
+pub use boosted::Boosted;
 pub use linear::{Logistic, Ridge};
 pub use outlier::{Mahalanobis, Neighbours};
 
