@@ -26,7 +26,7 @@ impl Case {
         let features = TensorConfig::rows("features", &[self.inputs as i64]);
         let present = self.masked.then(|| TensorConfig { name: "present".into(), ..features.clone() });
         let Self { inputs, outputs, masked, ref body, .. } = *self;
-        let network = ClassifierConfig { inputs, masked, outputs, body: body.clone() };
+        let network = ClassifierConfig { inputs, masked, outputs, body: body.clone(), forest: None };
         BundleConfig {
             schema_version: SCHEMA_VERSION,
             name: "bench".into(),

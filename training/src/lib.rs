@@ -1,5 +1,6 @@
 //! Make it: data sets, trainers, evaluation, calibration, export to a bundle.
 
+pub mod boosting;
 pub mod data;
 mod error;
 pub mod evaluate;

@@ -7,7 +7,7 @@ use super::config::{
     BundleConfig, DatasetConfig, EngineKind, FeatureConfig, ForecastConfig, MetricConfig, SCHEMA_VERSION,
     TensorConfig,
 };
-use super::network::{BodyConfig, EncoderConfig, NetworkConfig};
+use super::network::{BodyConfig, ClassifierConfig, EncoderConfig, ForestConfig, NetworkConfig};
 use crate::DType;
 
 /// Bounds on what a bundle may ask for, so that a hostile `model.toml` cannot exhaust memory.
@@ -17,6 +17,8 @@ struct Limits {
     rank_max: usize,
     width_max: usize,
     layers_max: usize,
+    trees_max: usize,
+    leaves_max: usize,
     members_max: usize,
     rows_max: usize,
     linger_us_max: u64,
@@ -29,6 +31,8 @@ const LIMITS: Limits = Limits {
     rank_max: 8,
     width_max: 65_536,
     layers_max: 32,
+    trees_max: 4096,
+    leaves_max: 256,
     members_max: 64,
     rows_max: 65_536,
     linger_us_max: 1_000_000,
@@ -153,6 +157,9 @@ fn candle(config: &BundleConfig, network: &NetworkConfig) -> Checked {
         })?;
         ensure(config.forecast.is_some(), || "a forecaster needs a [forecast] table".to_owned())?;
     }
+    if let NetworkConfig::Classifier(ClassifierConfig { forest: Some(forest), .. }) = network {
+        self::forest(forest)?;
+    }
     let dtype = match network {
         NetworkConfig::Encoder(network) => {
             encoder(network)?;
@@ -169,6 +176,14 @@ fn candle(config: &BundleConfig, network: &NetworkConfig) -> Checked {
     agree("output", &config.outputs, &network.output_dims(), DType::F32)?;
     let mask_named = !network.masked() || config.inputs[1].name == "present";
     ensure(mask_named, || "the second input of a masked network must be named `present`".to_owned())
+}
+
+fn forest(forest: &ForestConfig) -> Checked {
+    let ForestConfig { trees, leaves, share } = *forest;
+    for (key, size, max) in [("trees", trees, LIMITS.trees_max), ("leaves", leaves, LIMITS.leaves_max)] {
+        ensure((1..=max).contains(&size), || format!("network.forest.{key} is {size}, expected 1 to {max}"))?;
+    }
+    ensure((0.0..=1.0).contains(&share), || format!("network.forest.share is {share}, expected 0 to 1"))
 }
 
 fn encoder(network: &EncoderConfig) -> Checked {

@@ -29,8 +29,8 @@ pub use config::{
 pub use golden::{GOLDEN_ROWS_MAX, Golden};
 pub use manifest::{FileEntry, Manifest, PublicKey, SecretKey};
 pub use network::{
-    Activation, AutoencoderConfig, BodyConfig, ClassifierConfig, EncoderConfig, ForecasterConfig, Link,
-    NetworkConfig, RegressorConfig, RiskConfig,
+    Activation, AutoencoderConfig, BodyConfig, ClassifierConfig, EncoderConfig, ForecasterConfig,
+    ForestConfig, Link, NetworkConfig, RegressorConfig, RiskConfig,
 };
 pub use open::Bundle;
 pub use safetensors::{from_safetensors, to_safetensors};

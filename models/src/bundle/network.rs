@@ -24,7 +24,7 @@ pub enum NetworkConfig {
     Encoder(EncoderConfig),
 }
 
-/// `[network] kind = "classifier"`: the mean over members of the softmax.
+/// `[network] kind = "classifier"`: the mean over members of the softmax, mixed with trees if there are any.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassifierConfig {
@@ -37,6 +37,33 @@ pub struct ClassifierConfig {
     pub outputs: usize,
     /// Hidden layers.
     pub body: BodyConfig,
+    /// Boosted trees beside the perceptrons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forest: Option<ForestConfig>,
+}
+
+/// `[network.forest]`: boosted trees over the standardised columns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForestConfig {
+    /// Trees of all classes together.
+    pub trees: usize,
+    /// Most leaves of one tree.
+    pub leaves: usize,
+    /// Share of the trees in the answer, from 0 to 1; the rest is the perceptrons'.
+    pub share: f32,
+}
+
+impl ForestConfig {
+    /// Places of one tree.
+    pub fn places(&self) -> usize {
+        (2 * self.leaves).saturating_sub(1)
+    }
+
+    /// Scores that trees add to: of two classes only the second has one.
+    pub fn scores(&self, classes: usize) -> usize {
+        if classes == 2 { 1 } else { classes }
+    }
 }
 
 /// `[network] kind = "regressor"`: `link(raw × output scale + output centre)`, mean over members.

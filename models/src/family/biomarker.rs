@@ -82,13 +82,13 @@ impl Encoder {
         })
     }
 
-    /// Tensors of the panel: itself, then a copy without each of its values, then one without any.
+    /// Tensors of the panel: itself, then the copies with values hidden that explain it.
     ///
     /// # Errors
     /// [`ModelError::Input`] when the panel has none of the values the model looks at.
     pub fn encode(&self, panel: &Panel) -> Result<Encoded<Case>, ModelError> {
         let row = self.columns.read(panel)?;
-        let tensors = self.columns.tensors(&row, &self.columns.occlusions(&row))?;
+        let tensors = self.columns.tensors(&row, &self.columns.hidden(&row))?;
         Ok(Encoded { tensors, case: Case(row) })
     }
 

@@ -134,7 +134,7 @@ impl Encoder {
         self.peers(age_years, sex)?;
         let row = self.columns.read(panel)?;
         let areas = self.areas(&row);
-        let mut hidden = self.columns.occlusions(&row);
+        let mut hidden = self.columns.hidden(&row);
         hidden.extend((1..1usize << areas.len()).map(|mask| members(&areas, mask)));
         let tensors = self.columns.tensors(&row, &hidden)?;
         Ok(Encoded { tensors, case: Case { row, age_years, sex, areas } })

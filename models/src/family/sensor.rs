@@ -7,7 +7,7 @@ use clinical::layout::{BASE_CHANNELS, BASE_FREQUENCIES, ELECTRODES};
 use super::{Encoded, calibration, output};
 use crate::bundle::BundleConfig;
 use crate::calibration::{Calibration, Classes, Interval, Part, Residuals, winner};
-use crate::explain::{Contribution, Explanation, Method};
+use crate::explain::{Contribution, Explanation, Method, shapley};
 use crate::{Bundle, ModelError, Tensor};
 
 /// Channels every sensor model takes.
@@ -87,8 +87,8 @@ impl ValuePredictor {
         &self.analytes
     }
 
-    /// Tensors of a corrected sweep in ohm: itself, a copy per electrode with the mean sweep in its place, and the mean
-    /// sweep alone.
+    /// Tensors of a corrected sweep in ohm: itself, then the copies that explain it, with the mean sweep in place of
+    /// electrodes.
     ///
     /// # Errors
     /// [`ModelError::Input`] naming `channels`.
@@ -98,14 +98,16 @@ impl ValuePredictor {
         if baseline.is_empty() {
             return Ok(Encoded { tensors: vec![case], case: () });
         }
-        let mut values = channels.repeat(ELECTRODES + 1);
-        for electrode in 0..ELECTRODES {
-            let own = electrode * BASE_FREQUENCIES..(electrode + 1) * BASE_FREQUENCIES;
-            let start = (electrode + 1) * CHANNELS;
-            values[start + own.start..start + own.end].copy_from_slice(&baseline[own]);
+        let hidden = shapley::Plan::new(ELECTRODES).hidden();
+        let rows = hidden.len() + 1;
+        let mut values = channels.repeat(rows);
+        for (copy, electrodes) in values.chunks_exact_mut(CHANNELS).skip(1).zip(hidden) {
+            for electrode in electrodes {
+                let own = electrode * BASE_FREQUENCIES..(electrode + 1) * BASE_FREQUENCIES;
+                copy[own.clone()].copy_from_slice(&baseline[own]);
+            }
         }
-        values.extend_from_slice(&baseline);
-        let tensor = Tensor::from_f32(vec![ELECTRODES + 2, CHANNELS], &values)?;
+        let tensor = Tensor::from_f32(vec![rows, CHANNELS], &values)?;
         Ok(Encoded { tensors: vec![tensor], case: () })
     }
 
@@ -140,15 +142,16 @@ impl ValuePredictor {
 
 /// Explanation from the rows of [`ValuePredictor::encode`].
 fn electrodes(biomarker: Biomarker, column: &[f64]) -> Explanation {
-    let part = |electrode: usize| Contribution {
+    let plan = shapley::Plan::new(ELECTRODES);
+    let part = |(electrode, contribution): (usize, f64)| Contribution {
         feature: format!("electrode_{electrode}"),
         loinc: String::new(),
         value: None,
         unit: biomarker.unit().ucum().into(),
-        contribution: column[0] - column[electrode + 1],
+        contribution,
     };
-    let base = column[ELECTRODES + 1];
-    Explanation::of(Method::Occlusion, biomarker.code(), base, (0..ELECTRODES).map(part).collect())
+    let parts = plan.values(column).into_iter().enumerate().map(part).collect();
+    Explanation::of(Method::Shapley, biomarker.code(), plan.base(column), parts)
 }
 
 /// A classifier over channels or statistics: fingerprint and quality.

@@ -4,7 +4,7 @@
 use clinical::{Biomarker, Finding, Panel, Sex};
 
 use crate::bundle::config::FeatureConfig;
-use crate::explain::{Contribution, Explanation, Method};
+use crate::explain::{Contribution, Explanation, Method, shapley};
 use crate::{ModelError, Tensor};
 
 /// Where the value of a column comes from.
@@ -106,21 +106,20 @@ impl Columns {
         }
     }
 
-    /// What to hide for an explanation: each present column alone, then all of them.
-    pub(crate) fn occlusions(&self, row: &Row) -> Vec<Vec<usize>> {
+    /// What to hide for an explanation, copy by copy of the row; the last copy lacks everything.
+    pub(crate) fn hidden(&self, row: &Row) -> Vec<Vec<usize>> {
         let present = self.present(row);
-        present.iter().map(|&index| vec![index]).chain([present.clone()]).collect()
+        let columns = |set: Vec<usize>| set.into_iter().map(|input| present[input]).collect();
+        shapley::Plan::new(present.len()).hidden().into_iter().map(columns).collect()
     }
 
-    /// The explanation of one output whose values belong to the row itself and to [`Self::occlusions`].
+    /// The explanation of one output whose values belong to the row itself and to the copies of [`Self::hidden`].
     pub(crate) fn explain(&self, row: &Row, name: &str, values: &[f64]) -> Explanation {
         let present = self.present(row);
-        let parts = present
-            .iter()
-            .zip(&values[1..])
-            .map(|(&index, without)| self.contribution(row, index, values[0] - without));
-        let base = values.get(present.len() + 1).copied().unwrap_or(values[0]);
-        Explanation::of(Method::Occlusion, name, base, parts.collect())
+        let plan = shapley::Plan::new(present.len());
+        let shares = plan.values(values);
+        let parts = present.iter().zip(shares).map(|(&index, share)| self.contribution(row, index, share));
+        Explanation::of(Method::Shapley, name, plan.base(values), parts.collect())
     }
 }
 
@@ -246,14 +245,16 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn occluded_rows_hide_one_column_each_then_all() {
+    fn copies_hide_sets_of_columns_and_the_last_one_all() {
         let columns = columns(&["age", "tsh", "t3"]);
         let row = columns.read(&panel(&[(Biomarker::Tsh, 2.0)])).expect("has tsh");
-        let tensors = columns.tensors(&row, &columns.occlusions(&row)).expect("encodes");
+        let tensors = columns.tensors(&row, &columns.hidden(&row)).expect("encodes");
         assert_eq!(tensors[1].shape(), [4, 3]);
         let present = tensors[1].as_f32().expect("fp32").into_owned();
         assert_eq!(present, [1., 1., 0., 0., 1., 0., 1., 0., 0., 0., 0., 0.]);
         let explained = columns.explain(&row, "p", &[0.9, 0.8, 0.2, 0.1]);
         assert_eq!((explained.contributions[0].feature.as_str(), explained.base_value), ("tsh", 0.1));
+        let parts: f64 = explained.contributions.iter().map(|c| c.contribution).sum();
+        assert!((explained.base_value + parts - 0.9).abs() < 1e-12, "they add up to the output");
     }
 }

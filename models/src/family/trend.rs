@@ -10,7 +10,7 @@ use clinical::{Biomarker, Unit, ValueError};
 use super::{Encoded, calibration, output};
 use crate::bundle::{BundleConfig, config::ForecastConfig};
 use crate::calibration::{Calibration, Forecast, Interval, Part};
-use crate::explain::{Contribution, Explanation, Method};
+use crate::explain::{Contribution, Explanation, Method, shapley};
 use crate::{Bundle, ModelError, Tensor};
 
 /// Steps between two samples over which the series is still interpolated.
@@ -229,7 +229,7 @@ impl Encoder {
         self.widths.horizons.last().map_or(0, |horizon| horizon.seconds)
     }
 
-    /// Tensors of the history (itself, copies with a block of it held at the last value, and a flat history), or the
+    /// Tensors of the history (itself, then the copies with blocks of it held at the last value that explain it), or the
     /// simple answer when it is too short. `horizon_seconds` of 0 asks for all the model knows.
     ///
     /// # Errors
@@ -247,13 +247,14 @@ impl Encoder {
         }
         let history: Vec<f32> = grid.iter().map(|value| *value as f32).collect();
         let last = history[steps - 1];
-        let mut rows = history.repeat(BLOCKS + 1);
-        for block in 0..BLOCKS {
-            let start = (block + 1) * steps;
-            rows[start + block * steps / BLOCKS..start + (block + 1) * steps / BLOCKS].fill(last);
+        let hidden = shapley::Plan::new(BLOCKS).hidden();
+        let mut rows = history.repeat(hidden.len() + 1);
+        for (copy, blocks) in rows.chunks_exact_mut(steps).skip(1).zip(&hidden) {
+            for block in blocks {
+                copy[block * steps / BLOCKS..(block + 1) * steps / BLOCKS].fill(last);
+            }
         }
-        rows.extend(std::iter::repeat_n(last, steps));
-        let tensor = Tensor::from_f32(vec![BLOCKS + 2, steps], &rows)?;
+        let tensor = Tensor::from_f32(vec![hidden.len() + 1, steps], &rows)?;
         let case = Case { biomarker: self.biomarker, last: series.last(), horizons };
         Ok(Question::Run(Encoded { tensors: vec![tensor], case }))
     }
@@ -299,18 +300,19 @@ impl Encoder {
     fn explain(&self, biomarker: Biomarker, column: &[f64]) -> Explanation {
         let minutes = |step: usize| step as u64 * u64::from(self.forecast.step_seconds) / 60;
         let steps = self.forecast.history_steps;
-        let part = |block: usize| {
+        let plan = shapley::Plan::new(BLOCKS);
+        let part = |(block, contribution): (usize, f64)| {
             let (from, to) = (steps - block * steps / BLOCKS, steps - (block + 1) * steps / BLOCKS);
             Contribution {
                 feature: format!("{} to {} minutes before", minutes(from), minutes(to)),
                 loinc: biomarker.loinc().into(),
                 value: None,
                 unit: biomarker.unit().ucum().into(),
-                contribution: column[0] - column[block + 1],
+                contribution,
             }
         };
-        let base = column[BLOCKS + 1];
-        Explanation::of(Method::Occlusion, "farthest forecast", base, (0..BLOCKS).map(part).collect())
+        let parts = plan.values(column).into_iter().enumerate().map(part).collect();
+        Explanation::of(Method::Shapley, "farthest forecast", plan.base(column), parts)
     }
 
     /// The forecast of a short history. The widths were measured for these very methods; a history of a single value

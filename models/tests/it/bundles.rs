@@ -45,6 +45,7 @@ pub(crate) fn thyroid(dir: &Path) -> Bundle {
         masked: true,
         outputs: 3,
         body: body(3),
+        forest: None,
     });
     let classes = Classes { thresholds: vec![0.7, 0.9, 1.0], bins: Vec::new() };
     let mut config = config("thyroid", Family::Biomarker, "thyroid_state", network);
@@ -144,8 +145,13 @@ pub(crate) fn sensor_value(dir: &Path) -> Bundle {
 }
 
 pub(crate) fn quality(dir: &Path) -> Bundle {
-    let network =
-        NetworkConfig::Classifier(ClassifierConfig { inputs: 6, masked: false, outputs: 3, body: body(1) });
+    let network = NetworkConfig::Classifier(ClassifierConfig {
+        inputs: 6,
+        masked: false,
+        outputs: 3,
+        body: body(1),
+        forest: None,
+    });
     let mut config = config("sensor-quality", Family::Sensor, "sensor_quality", network);
     config.synthetic = true;
     config.labels = ["good", "fair", "poor"].map(str::to_owned).into();

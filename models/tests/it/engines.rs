@@ -43,7 +43,8 @@ fn candle_weights() -> Vec<u8> {
 fn config_for(engine: EngineKind) -> BundleConfig {
     let [inputs, hidden, outputs] = WIDTHS;
     let body = BodyConfig::new([hidden]);
-    let network = NetworkConfig::Classifier(ClassifierConfig { inputs, masked: false, outputs, body });
+    let network =
+        NetworkConfig::Classifier(ClassifierConfig { inputs, masked: false, outputs, body, forest: None });
     let mut config = config(&network);
     config.engine = engine;
     if engine == EngineKind::Onnx {

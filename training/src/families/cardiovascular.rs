@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use super::classify::{self, Hiding};
 use super::columns::{Column, Panels};
 use super::diabetes;
+use super::forest;
 use super::golden;
 use super::matrix::Matrix;
 use super::out_of_fold::{Question, Wanted};
@@ -20,6 +21,7 @@ use super::parts::Parts;
 use super::recipe::{Context, Prepared, Recipe, Spec, Truth};
 use super::runner::Runner;
 use super::trainee::{Trainee, body};
+use crate::boosting;
 use crate::data::nhanes::{DiabetesAnswer, NhanesRow};
 use crate::data::{Fractions, nhanes};
 use crate::evaluate::Measure;
@@ -40,6 +42,9 @@ const COLUMNS: [Column; 13] = [
     Column::Finding(F::ExSmoker),
     Column::Finding(F::DiabetesDiagnosed),
 ];
+/// The trees beside the network.
+const BOOST: boosting::Plan =
+    boosting::Plan { steps: 300, rate: 0.02, leaves_max: 4, rows_min: 50, ridge: 5.0, columns: 0.5, seed: 0 };
 const LABELS: [&str; 2] = ["no_cardiovascular_event", "cardiovascular_event"];
 
 /// The recipe.
@@ -53,7 +58,9 @@ fn cell(row: &NhanesRow, column: Column) -> Option<f64> {
             (Some(false), _) => Some(0.0),
             (Some(true) | None, _) => None,
         },
-        Column::Finding(F::DiabetesDiagnosed) => row.diabetes.map(|answer| mark(answer == DiabetesAnswer::Yes)),
+        Column::Finding(F::DiabetesDiagnosed) => {
+            row.diabetes.map(|answer| mark(answer == DiabetesAnswer::Yes))
+        }
         other => diabetes::cell(row, other),
     }
 }
@@ -100,7 +107,8 @@ impl Recipe for Cardiovascular {
             inputs: COLUMNS.len(),
             masked: true,
             outputs: LABELS.len(),
-            body: body(&[24], 16),
+            body: body(&[], 1),
+            forest: Some(forest::config(&BOOST, LABELS.len(), 0.5)),
         })
     }
 
@@ -128,7 +136,9 @@ impl Recipe for Cardiovascular {
         trainee.standardise_panel(prepared, &COLUMNS)?;
         let hiding = Hiding { single: 0.1, together: Vec::new() };
         let plan = Plan { learning_rate: 1e-3, weight_decay: 0.2, patience_epochs: 15, ..Plan::default() };
-        classify::train(self.spec().name, prepared, trainee, &hiding, plan, context)
+        let outcome = classify::train(self.spec().name, prepared, trainee, &hiding, plan, context)?;
+        forest::grow(prepared, trainee, &hiding, &BOOST, context)?;
+        Ok(outcome)
     }
 
     fn calibrate(&self, prepared: &Prepared, runner: &mut Runner) -> Result<(Part, usize)> {
@@ -218,6 +228,10 @@ mod tests {
         assert_eq!(cell(&NhanesRow { smokes_now: Some(true), ..before.clone() }, ex), Some(0.0));
         assert_eq!(cell(&NhanesRow { ever_smoked: Some(false), ..before.clone() }, ex), Some(0.0));
         assert_eq!(cell(&NhanesRow { ever_smoked: None, ..before.clone() }, ex), None);
-        assert_eq!(cell(&before, Column::Finding(F::DiabetesDiagnosed)), Some(0.0), "borderline is no diagnosis");
+        assert_eq!(
+            cell(&before, Column::Finding(F::DiabetesDiagnosed)),
+            Some(0.0),
+            "borderline is no diagnosis"
+        );
     }
 }

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::classify::{self, Hiding};
 use super::columns::{Column, Panels};
+use super::forest;
 use super::golden;
 use super::matrix::Matrix;
 use super::out_of_fold::{Question, Wanted};
@@ -20,6 +21,7 @@ use super::parts::Parts;
 use super::recipe::{Context, Person, Prepared, Recipe, Spec, Truth};
 use super::runner::Runner;
 use super::trainee::{Trainee, body};
+use crate::boosting;
 use crate::data::nhanes::{DiabetesAnswer, NhanesRow};
 use crate::data::{Fractions, Sex, nhanes};
 use crate::evaluate::bootstrap::{interval, pick};
@@ -41,6 +43,9 @@ const COLUMNS: [Column; 11] = [
     Column::Marker(B::TotalCholesterol),
     Column::Finding(F::Smoker),
 ];
+/// The trees beside the network.
+const BOOST: boosting::Plan =
+    boosting::Plan { steps: 300, rate: 0.02, leaves_max: 4, rows_min: 50, ridge: 5.0, columns: 0.5, seed: 0 };
 const LABELS: [&str; 2] = ["no_diabetes", "diabetes"];
 
 /// The recipe.
@@ -109,6 +114,7 @@ impl Recipe for Diabetes {
             masked: true,
             outputs: LABELS.len(),
             body: body(&[48, 48], 8),
+            forest: Some(forest::config(&BOOST, LABELS.len(), 0.5)),
         })
     }
 
@@ -136,7 +142,9 @@ impl Recipe for Diabetes {
         trainee.standardise_panel(prepared, &COLUMNS)?;
         let hiding = Hiding { single: 0.1, together: vec![(vec![2], 0.45)] };
         let plan = Plan { learning_rate: 1e-3, weight_decay: 0.05, patience_epochs: 15, ..Plan::default() };
-        classify::train(self.spec().name, prepared, trainee, &hiding, plan, context)
+        let outcome = classify::train(self.spec().name, prepared, trainee, &hiding, plan, context)?;
+        forest::grow(prepared, trainee, &hiding, &BOOST, context)?;
+        Ok(outcome)
     }
 
     fn calibrate(&self, prepared: &Prepared, runner: &mut Runner) -> Result<(Part, usize)> {
@@ -198,7 +206,12 @@ impl Recipe for Diabetes {
 }
 
 /// Figures of the second class on the test rows; `name` is put behind each where it is not empty.
-pub(crate) fn figures(name: &str, prepared: &Prepared, probabilities: &Matrix, baseline: &[f64]) -> Vec<Measure> {
+pub(crate) fn figures(
+    name: &str,
+    prepared: &Prepared,
+    probabilities: &Matrix,
+    baseline: &[f64],
+) -> Vec<Measure> {
     let rows = &prepared.parts.test;
     let positive: Vec<bool> = pick(prepared.truth.classes(), rows).iter().map(|class| *class == 1).collect();
     let ours = probabilities.column(1);

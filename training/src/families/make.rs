@@ -121,7 +121,7 @@ fn check_data(promised: &[DatasetConfig], found: &[Provenance]) -> Result<()> {
     Ok(())
 }
 
-fn config_of(recipe: &dyn Recipe, prepared: &Prepared, context: &Context) -> Result<BundleConfig> {
+pub(super) fn config_of(recipe: &dyn Recipe, prepared: &Prepared, context: &Context) -> Result<BundleConfig> {
     let spec = recipe.spec();
     let (inputs, outputs) = recipe.signature();
     if inputs.iter().any(|input| input.name == "features") {

@@ -8,6 +8,7 @@ mod cardiovascular;
 mod classify;
 mod columns;
 mod diabetes;
+mod forest;
 mod glucose_trend;
 mod golden;
 mod health_score;

@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::classify::{self, Hiding};
 use super::columns::{Column, Panels, canonical};
+use super::forest;
 use super::golden;
 use super::matrix::Matrix;
 use super::out_of_fold::{Question, Wanted};
@@ -20,6 +21,7 @@ use super::parts::Parts;
 use super::recipe::{Context, Person, Prepared, Recipe, Spec, Truth};
 use super::runner::Runner;
 use super::trainee::{Trainee, body};
+use crate::boosting;
 use crate::data::thyroid::{ThyroidClass, ThyroidRow};
 use crate::data::{Fractions, Sex, thyroid};
 use crate::evaluate::Measure;
@@ -45,6 +47,16 @@ const FINDINGS: [(F, &str); 14] = [
     (F::Psych, "psych"),
 ];
 
+/// The trees beside the network.
+const BOOST: boosting::Plan = boosting::Plan {
+    steps: 300,
+    rate: 0.03,
+    leaves_max: 15,
+    rows_min: 20,
+    ridge: 0.0,
+    columns: 1.0,
+    seed: 0,
+};
 const LABELS: [&str; 3] = ["negative", "hypothyroid", "hyperthyroid"];
 
 /// The recipe.
@@ -125,6 +137,7 @@ impl Recipe for Thyroid {
             masked: true,
             outputs: LABELS.len(),
             body: body(&[64, 64], 8),
+            forest: Some(forest::config(&BOOST, LABELS.len(), 0.5)),
         })
     }
 
@@ -153,7 +166,9 @@ impl Recipe for Thyroid {
         let findings = (2 + LABS.len()..columns().len()).collect();
         let hiding = Hiding { single: 0.1, together: vec![(findings, 0.33)] };
         let plan = Plan { epochs_max: 60, patience_epochs: 12, weight_decay: 0.02, ..Plan::default() };
-        classify::train(self.spec().name, prepared, trainee, &hiding, plan, context)
+        let outcome = classify::train(self.spec().name, prepared, trainee, &hiding, plan, context)?;
+        forest::grow(prepared, trainee, &hiding, &BOOST, context)?;
+        Ok(outcome)
     }
 
     fn calibrate(&self, prepared: &Prepared, runner: &mut Runner) -> Result<(Part, usize)> {

@@ -47,13 +47,6 @@ impl Trainee {
         Ok(self.network.forward_logits(&self.prepare(inputs)?, None)?)
     }
 
-    /// Class probabilities, the mean over members.
-    pub(crate) fn probabilities(&self, inputs: &[Matrix]) -> Result<Matrix> {
-        let mean = candle_nn::ops::softmax(&self.raw(inputs)?, 2)?.mean(0)?;
-        let (_, cols) = mean.dims2()?;
-        Ok(Matrix { cols, data: mean.flatten_all()?.to_vec1()? })
-    }
-
     /// Content of `weights.safetensors`.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut tensors = Vec::new();

@@ -66,6 +66,15 @@ impl Weights {
         Ok(())
     }
 
+    /// Dimensions of one tensor by name.
+    ///
+    /// # Errors
+    /// An unknown name.
+    pub fn shape(&self, name: &str) -> Result<Vec<usize>> {
+        let vars = self.named();
+        Ok(vars.get(name).with_context(|| format!("no tensor `{name}`"))?.dims().to_vec())
+    }
+
     /// What the optimiser moves, by name.
     #[must_use]
     pub fn trainable(&self) -> Vec<(String, Var)> {

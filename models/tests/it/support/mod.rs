@@ -45,6 +45,7 @@ pub(crate) fn networks() -> Vec<NetworkConfig> {
             masked,
             outputs: 3,
             body: body(3, true, Activation::Gelu),
+            forest: None,
         }),
         NetworkConfig::Regressor(RegressorConfig {
             inputs,

@@ -3,12 +3,10 @@
 //! They work on complete rows in double precision; [`Scaling`] fills gaps with the median and standardises.
 
 mod algebra;
-mod boosted;
 mod linear;
 mod outlier;
-mod tree;
 
-pub use boosted::Boosted;
+pub use crate::boosting::Boosted;
 pub use linear::{Logistic, Ridge};
 pub use outlier::{Mahalanobis, Neighbours};
 

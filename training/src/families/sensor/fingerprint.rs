@@ -65,6 +65,7 @@ impl Recipe for SensorFingerprint {
             masked: false,
             outputs: Cartridge::all().len(),
             body: body(&[64, 64], 1),
+            forest: None,
         })
     }
 

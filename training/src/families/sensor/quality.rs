@@ -125,6 +125,7 @@ impl Recipe for SensorQuality {
             masked: false,
             outputs: LABELS.len(),
             body: body(&[32, 16], 2),
+            forest: None,
         })
     }
 

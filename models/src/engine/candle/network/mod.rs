@@ -10,6 +10,7 @@
 //! | `body.{i}.weight`, `body.{i}.bias` | `[members, in, out]`, `[members, 1, out]` | trained |
 //! | `skip.weight` | `[members, in, out]` | trained |
 //! | `standardise.center`, `.scale`, `.log` | `[inputs]`, forecaster `[1]` without `log` | set once |
+//! | `forest.*` | see [`Forest`], classifier only | grown once |
 //! | `output.center`, `output.scale` | `[outputs]`, regressor only | set once |
 //!
 //! Trained tensors start at zero and must be drawn before training. All others have neutral
@@ -21,6 +22,7 @@ mod autoencoder;
 mod classifier;
 mod dense;
 mod forecaster;
+mod forest;
 mod regressor;
 mod risk;
 mod slice;
@@ -33,6 +35,7 @@ use candle_nn::VarBuilder;
 pub use classifier::Classifier;
 pub use dense::Dense;
 pub use forecaster::Forecaster;
+pub use forest::Forest;
 use rand_chacha::ChaCha8Rng;
 pub use regressor::Regressor;
 pub use risk::Risk;
@@ -127,7 +130,11 @@ impl Network {
             }
         };
         match self {
-            Self::Classifier(network) => positive("standardise.scale", network.standardise.scale()),
+            Self::Classifier(network) => {
+                let fault = network.forest.as_ref().and_then(Forest::fault);
+                fault.map_or(Ok(()), |fault| Err(format!("the forest is unsound: {fault}")))?;
+                positive("standardise.scale", network.standardise.scale())
+            }
             Self::Regressor(network) => positive("standardise.scale", network.standardise.scale()),
             Self::Autoencoder(network) => positive("standardise.scale", network.standardise.scale()),
             Self::Forecaster(network) => positive("standardise.scale", &network.scale),

@@ -1,18 +1,19 @@
 //! Why a model answered as it did: the inputs that moved an output most.
 //!
-//! The families explain by occlusion (Zeiler & Fergus 2014): the same model runs, in the same batch, on copies of the
-//! case with one input hidden, and the change of the output is that input's contribution. The base value is the output
-//! with every explained input hidden. Contributions of inputs that carry the same information overlap, so they need
-//! not sum to the distance from the base; where they do, the method's name says so.
+//! The families explain by Shapley values ([`shapley`]): the same model runs, in the same batch, on copies of the case
+//! with inputs hidden. The base value is the output with every explained input hidden, and base and contributions add
+//! up to the output.
 
-/// Most contributions in one explanation.
-pub const CONTRIBUTIONS_MAX: usize = 5;
+pub mod shapley;
+
+/// Most contributions in one explanation; what the others add up to is the last.
+pub const CONTRIBUTIONS_MAX: usize = 6;
+/// Name of the last contribution where inputs were too many to name all.
+pub const OTHERS: &str = "other_inputs";
 
 /// How contributions were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// One input at a time hidden.
-    Occlusion,
     /// Share of each input in the squared residual; the parts sum to the output.
     Residual,
     /// Averaged over every order of hiding groups of inputs; the parts sum to the distance from the base.
@@ -24,7 +25,6 @@ impl Method {
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
-            Self::Occlusion => "occlusion",
             Self::Residual => "residual",
             Self::Shapley => "shapley",
         }
@@ -60,12 +60,21 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Keeps the largest contributions, largest first; those of nothing are left out.
+    /// Keeps the largest contributions, largest first, and the sum of the others; those of nothing are left out.
     #[must_use]
     pub fn of(method: Method, output: &str, base_value: f64, mut contributions: Vec<Contribution>) -> Self {
         contributions.retain(|c| c.contribution.is_finite() && c.contribution != 0.0);
         contributions.sort_by(|a, b| b.contribution.abs().total_cmp(&a.contribution.abs()));
-        contributions.truncate(CONTRIBUTIONS_MAX);
+        if contributions.len() > CONTRIBUTIONS_MAX {
+            let others = contributions.split_off(CONTRIBUTIONS_MAX - 1);
+            contributions.push(Contribution {
+                feature: OTHERS.into(),
+                loinc: String::new(),
+                value: None,
+                unit: String::new(),
+                contribution: others.iter().map(|other| other.contribution).sum(),
+            });
+        }
         Self { method, output: output.into(), base_value, contributions }
     }
 }
@@ -85,8 +94,23 @@ mod tests {
         };
         let parts =
             [0.1, -0.5, 0.0, f64::NAN, 0.2, 0.3, 0.01, -0.02].map(|share| part(&share.to_string(), share));
-        let explained = Explanation::of(Method::Occlusion, "p", 0.2, parts.to_vec());
+        let explained = Explanation::of(Method::Shapley, "p", 0.2, parts.to_vec());
         let order: Vec<_> = explained.contributions.iter().map(|c| c.contribution).collect();
-        assert_eq!(order, [-0.5, 0.3, 0.2, 0.1, -0.02]);
+        assert_eq!(order, [-0.5, 0.3, 0.2, 0.1, -0.02, 0.01], "as many as are shown are all named");
+    }
+
+    #[test]
+    fn what_is_not_named_is_summed_up() {
+        let part = |contribution: f64| Contribution {
+            feature: contribution.to_string(),
+            loinc: String::new(),
+            value: None,
+            unit: String::new(),
+            contribution,
+        };
+        let parts = (1..=8).map(|share| part(f64::from(share))).collect();
+        let explained = Explanation::of(Method::Shapley, "p", 0.0, parts).contributions;
+        assert_eq!((explained.len(), explained[5].feature.as_str()), (6, OTHERS));
+        assert_eq!(explained[5].contribution, 1.0 + 2.0 + 3.0);
     }
 }
