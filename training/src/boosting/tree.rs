@@ -4,7 +4,7 @@
 //! which leaf is cut next, and the histograms, follow Ke and others, "LightGBM", 2017.
 
 /// Bins of a column, gaps apart.
-const BINS_MAX: usize = 128;
+const BINS_MAX: usize = 254;
 /// Bin of what is absent.
 const ABSENT: u8 = u8::MAX;
 /// Curvature a leaf must have; with less its value would run away.

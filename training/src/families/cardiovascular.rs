@@ -135,7 +135,7 @@ impl Recipe for Cardiovascular {
     fn train(&self, prepared: &Prepared, trainee: &Trainee, context: &Context) -> Result<Outcome> {
         trainee.standardise_panel(prepared, &COLUMNS)?;
         let hiding = Hiding { single: 0.1, together: Vec::new() };
-        let plan = Plan { learning_rate: 1e-3, weight_decay: 0.2, patience_epochs: 15, ..Plan::default() };
+        let plan = Plan { learning_rate: 1e-2, weight_decay: 1e-3, patience_epochs: 15, ..Plan::default() };
         let outcome = classify::train(self.spec().name, prepared, trainee, &hiding, plan, context)?;
         forest::grow(prepared, trainee, &hiding, &BOOST, context)?;
         Ok(outcome)
@@ -163,6 +163,7 @@ impl Recipe for Cardiovascular {
         vec![Question {
             task: "cardiovascular",
             columns: COLUMNS.to_vec(),
+            known: None,
             hidden: BTreeSet::new(),
             figures: vec![Wanted { name: "auroc", of: |judged, at| judged.macro_auroc(at), target: 0.805 }],
         }]

@@ -180,6 +180,7 @@ impl Recipe for Diabetes {
         let question = |task, hidden, target| Question {
             task,
             columns: COLUMNS.to_vec(),
+            known: Some(A1C),
             hidden,
             figures: vec![Wanted { name: "auroc", of: |judged, at| judged.macro_auroc(at), target }],
         };

@@ -38,10 +38,24 @@ pub(crate) struct Question {
     pub(crate) task: &'static str,
     /// Columns of the panel.
     pub(crate) columns: Vec<Column>,
+    /// A column that has to be known in the rows that are judged.
+    pub(crate) known: Option<Column>,
     /// Columns that are not shown.
     pub(crate) hidden: BTreeSet<Column>,
     /// What is measured.
     pub(crate) figures: Vec<Wanted>,
+}
+
+impl Question {
+    /// Places among `rows` of those that are judged.
+    fn places(&self, prepared: &Prepared, rows: &[usize]) -> Vec<usize> {
+        let at = self.known.and_then(|known| self.columns.iter().position(|column| *column == known));
+        let known = |row: usize| {
+            let marks = prepared.inputs.get(1).map(|present| present.row(row));
+            at.is_none_or(|at| marks.is_some_and(|marks| marks[at] > 0.0))
+        };
+        (0..rows.len()).filter(|place| known(rows[*place])).collect()
+    }
 }
 
 /// A figure with its target.
@@ -157,6 +171,10 @@ impl Answers {
     }
 }
 
+fn of_place(all: &[f64], place: usize, classes: usize) -> impl Iterator<Item = f64> {
+    all[place * classes..(place + 1) * classes].iter().copied()
+}
+
 fn put(all: &mut [f64], answers: &[f64], places: &[usize], classes: usize) {
     for (answer, place) in answers.chunks_exact(classes).zip(places) {
         all[place * classes..(place + 1) * classes].copy_from_slice(answer);
@@ -164,13 +182,17 @@ fn put(all: &mut [f64], answers: &[f64], places: &[usize], classes: usize) {
 }
 
 fn judge(question: &Question, answers: &Answers, prepared: &Prepared, rows: &[usize]) -> Vec<Benchmark> {
-    let truth = pick(prepared.truth.classes(), rows);
-    let groups = prepared.groups(rows);
+    let places = question.places(prepared, rows);
+    let rows = pick(rows, &places);
+    let truth = pick(prepared.truth.classes(), &rows);
+    let groups = prepared.groups(&rows);
     let everyone: Vec<usize> = (0..rows.len()).collect();
+    let [network, logistic, boosted] = [&answers.network, &answers.logistic, &answers.boosted].map(|all| {
+        places.iter().flat_map(|place| of_place(all, *place, answers.classes)).collect::<Vec<_>>()
+    });
     let judged = |probabilities| Judged { probabilities, truth: &truth, classes: answers.classes };
-    let ours = judged(&answers.network);
-    let simple =
-        [("logistic regression", judged(&answers.logistic)), ("boosted trees", judged(&answers.boosted))];
+    let ours = judged(&network);
+    let simple = [("logistic regression", judged(&logistic)), ("boosted trees", judged(&boosted))];
     let figure = |Wanted { name, of, target }: &Wanted| {
         let value = of(&ours, &everyone)?;
         let scored = simple.iter().filter_map(|(name, theirs)| Some((*name, theirs, of(theirs, &everyone)?)));

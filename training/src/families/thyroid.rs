@@ -96,9 +96,6 @@ pub(crate) fn person(row: &ThyroidRow) -> Person {
 }
 
 fn class_of(row: &ThyroidRow) -> Option<usize> {
-    if row.is_ambiguous() {
-        return None;
-    }
     match row.class() {
         ThyroidClass::Negative => Some(0),
         ThyroidClass::Hypo => Some(1),
@@ -119,8 +116,8 @@ impl Recipe for Thyroid {
             synthetic: false,
             limits: &[
                 "The panels are of one laboratory in Sydney, 1984-1987; assays have changed since.",
-                "Panels with other comments (binding protein, replacement therapy, general illness, discordant \
-                 assays) or with two alternatives are neither trained on nor tested.",
+                "Panels with other comments only (binding protein, replacement therapy, general illness, discordant \
+                 assays) are neither trained on nor tested; of two alternatives the thyroid one counts.",
                 "Free T4 is not an input; the free thyroxine index is.",
             ],
             rows_max: 4096,
@@ -137,7 +134,7 @@ impl Recipe for Thyroid {
             masked: true,
             outputs: LABELS.len(),
             body: body(&[64, 64], 8),
-            forest: Some(forest::config(&BOOST, LABELS.len(), 0.5)),
+            forest: Some(forest::config(&BOOST, LABELS.len(), 0.9)),
         })
     }
 
@@ -191,6 +188,7 @@ impl Recipe for Thyroid {
         vec![Question {
             task: "thyroid",
             columns: columns(),
+            known: None,
             hidden: BTreeSet::new(),
             figures: vec![
                 Wanted { name: "macro_auroc", of: |judged, at| judged.macro_auroc(at), target: 0.998 },
@@ -230,8 +228,8 @@ mod tests {
 
     #[test]
     fn letters_become_classes_and_doubt_is_left_out() {
-        let classes = ["-", "F", "A", "K", "C|F"].map(|codes| class_of(&row(codes)));
-        assert_eq!(classes, [Some(0), Some(1), Some(2), None, None]);
+        let classes = ["-", "F", "A", "K", "C|F", "C|I"].map(|codes| class_of(&row(codes)));
+        assert_eq!(classes, [Some(0), Some(1), Some(2), None, None, Some(2)]);
     }
 
     #[test]

@@ -245,7 +245,7 @@ fn tiles(label: &str, column: &[f64]) -> Explanation {
     };
     let base = column[1..].iter().copied().fold(column[0], f64::min);
     Explanation::of(
-        Method::Occlusion,
+        Method::Shapley,
         &format!("confidence of {label}"),
         base,
         (0..TILES * TILES).map(part).collect(),
