@@ -51,7 +51,7 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Train a model family from its pinned data and write a bundle.
     Train(Train),
-    /// Measure bundles again on their frozen test data.
+    /// Measure bundles again on their frozen test data, and write a report of each.
     Eval(Eval),
     /// List, show, verify and fetch model bundles.
     #[command(subcommand)]
@@ -118,6 +118,9 @@ pub(crate) struct Eval {
     /// Evaluate every bundle, and rerun the published protocols that train anew fold by fold (minutes).
     #[arg(long, conflicts_with = "bundle")]
     pub(crate) all: bool,
+    /// Folder the reports are written to, below <name>/<version>/ (default: reports/ of the data folder).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
     /// Only the figures of published protocols beside simple methods, of one model or with --all of every one.
     #[arg(long)]
     pub(crate) benchmarks: bool,

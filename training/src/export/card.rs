@@ -67,16 +67,13 @@ fn measured(report: &EvalReport) -> String {
         "## Measured on the test set\n\n| figure | value | 95 % interval | baseline | rows |\n|---|---|---|---|---|\n",
     );
     for measure in report.measures.iter().filter(|m| m.subgroup.is_none()) {
-        let baseline = match (&measure.baseline, &measure.baseline_name) {
-            (Some(value), Some(name)) => format!("{} ({name})", number(*value)),
-            (Some(_), None) | (None, _) => "-".to_owned(),
-        };
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {baseline} | {} |",
+            "| {} | {} | {} | {} | {} |",
             measure.name,
             number(measure.value),
             interval(measure),
+            beside(measure),
             measure.rows
         );
     }
@@ -95,7 +92,7 @@ fn by_subgroup(report: &EvalReport) -> String {
         text.push_str("The rows carry neither age nor sex.\n");
         return text;
     }
-    text.push_str("| part | figure | value | interval | baseline | rows |\n|---|---|---|---|---|---|\n");
+    text.push_str("| part | figure | value | 95 % interval | baseline | rows |\n|---|---|---|---|---|---|\n");
     for measure in parts {
         let _ = writeln!(
             text,
@@ -104,7 +101,7 @@ fn by_subgroup(report: &EvalReport) -> String {
             measure.name,
             number(measure.value),
             interval(measure),
-            measure.baseline.map_or_else(|| "-".to_owned(), number),
+            beside(measure),
             measure.rows
         );
     }
@@ -128,6 +125,12 @@ fn making(card: &Card<'_>) -> String {
         card.outcome.best_epoch,
         number(card.outcome.best)
     )
+}
+
+fn beside(measure: &Measure) -> String {
+    let methods: Vec<String> =
+        measure.beside().map(|(name, value)| format!("{} ({name})", number(value))).collect();
+    if methods.is_empty() { "-".to_owned() } else { methods.join(", ") }
 }
 
 fn interval(measure: &Measure) -> String {
@@ -162,6 +165,7 @@ mod tests {
                 Measure::new("auroc", 0.88, 40).within("sex=female"),
             ],
             remarks: vec!["The aim was missed.".into()],
+            plots: vec![],
         }
     }
 

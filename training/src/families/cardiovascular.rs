@@ -18,6 +18,7 @@ use super::matrix::Matrix;
 use super::out_of_fold::{Question, Wanted};
 use super::parts::Parts;
 use super::recipe::{Context, Prepared, Recipe, Spec, Truth};
+use super::rivals;
 use super::runner::Runner;
 use super::trainee::{Trainee, body};
 use crate::data::nhanes::{DiabetesAnswer, NhanesRow};
@@ -143,8 +144,8 @@ impl Recipe for Cardiovascular {
     ) -> Result<Vec<Measure>> {
         let rows = &prepared.parts.test;
         let probabilities = runner.first(&prepared.pick(rows))?;
-        let baseline = classify::logistic(prepared, &COLUMNS, LABELS.len(), &BTreeSet::new());
-        let mut measures = diabetes::figures("", prepared, &probabilities, &baseline);
+        let rivals = rivals::of_panels(prepared, &COLUMNS, LABELS.len(), &BTreeSet::new());
+        let mut measures = diabetes::figures("", prepared, &probabilities, &rivals);
         measures.extend(classify::sets(prepared, rows, &probabilities, calibration));
         Ok(measures)
     }

@@ -15,10 +15,12 @@ use rand_chacha::ChaCha8Rng;
 
 use super::columns;
 use super::matrix::Matrix;
+use super::pictures;
 use super::recipe::{Context, Prepared, Recipe};
 use super::runner::Runner;
 use super::trainee::Trainee;
 use crate::data::Provenance;
+use crate::evaluate::plots::Plot;
 use crate::evaluate::{EvalReport, Measure};
 use crate::export::card::{self, Card};
 use crate::optimise::Outcome;
@@ -58,7 +60,7 @@ pub(super) fn make(recipe: &dyn Recipe, context: &Context) -> Result<TrainReport
     let (part, cases) = recipe.calibrate(&prepared, &mut runner)?;
     let calibration = Calibration::new(COVERAGE, cases as u64, part)?;
     let measures = recipe.measure(&prepared, &mut runner, &calibration)?;
-    let report = report_of(recipe, &config, &prepared, measures);
+    let report = report_of(recipe, &config, &prepared, measures, Vec::new());
     config.metrics = report.measures.iter().map(metric).collect();
     let golden = golden_of(recipe, &prepared, &mut runner, &config.signature()?, context.seed)?;
     let text = card::write(&Card {
@@ -91,7 +93,8 @@ pub(crate) fn report_on(recipe: &dyn Recipe, bundle: &Bundle, context: &Context)
     let calibration = Calibration::from_json(bundle.calibration_json().as_bytes())?;
     let mut measures = recipe.measure(&prepared, &mut runner, &calibration)?;
     measures.extend(recipe.external(context, &mut runner)?);
-    Ok(report_of(recipe, config, &prepared, measures))
+    let plots = pictures::of(recipe, &prepared, &mut runner, &calibration)?;
+    Ok(report_of(recipe, config, &prepared, measures, plots))
 }
 
 fn check(prepared: &Prepared) -> Result<()> {
@@ -172,6 +175,7 @@ fn report_of(
     config: &BundleConfig,
     prepared: &Prepared,
     measures: Vec<Measure>,
+    plots: Vec<Plot>,
 ) -> EvalReport {
     EvalReport {
         model: config.name.clone(),
@@ -183,6 +187,7 @@ fn report_of(
         rows: prepared.parts.test.len(),
         remarks: recipe.remarks(&measures),
         measures,
+        plots,
     }
 }
 
