@@ -54,8 +54,10 @@ fn cell(row: &NhanesRow, column: Column) -> Option<f64> {
             (Some(false), _) => Some(0.0),
             (Some(true) | None, _) => None,
         },
-        Column::Finding(F::DiabetesDiagnosed) => row.diabetes.map(|answer| mark(answer == DiabetesAnswer::Yes)),
-        other => diabetes::cell(row, other),
+        Column::Finding(F::DiabetesDiagnosed) => {
+            row.diabetes.map(|answer| mark(answer == DiabetesAnswer::Yes))
+        }
+        Column::Age | Column::SexMale | Column::Marker(_) | Column::Finding(_) => diabetes::cell(row, column),
     }
 }
 
@@ -216,9 +218,13 @@ mod tests {
         let before = row(None, None);
         let ex = Column::Finding(F::ExSmoker);
         assert_eq!(cell(&before, ex), Some(1.0));
-        assert_eq!(cell(&NhanesRow { smokes_now: Some(true), ..before.clone() }, ex), Some(0.0));
-        assert_eq!(cell(&NhanesRow { ever_smoked: Some(false), ..before.clone() }, ex), Some(0.0));
-        assert_eq!(cell(&NhanesRow { ever_smoked: None, ..before.clone() }, ex), None);
-        assert_eq!(cell(&before, Column::Finding(F::DiabetesDiagnosed)), Some(0.0), "borderline is no diagnosis");
+        assert_eq!(cell(&NhanesRow { smokes_now: Some(true), ..before }, ex), Some(0.0));
+        assert_eq!(cell(&NhanesRow { ever_smoked: Some(false), ..before }, ex), Some(0.0));
+        assert_eq!(cell(&NhanesRow { ever_smoked: None, ..before }, ex), None);
+        assert_eq!(
+            cell(&before, Column::Finding(F::DiabetesDiagnosed)),
+            Some(0.0),
+            "borderline is no diagnosis"
+        );
     }
 }

@@ -30,7 +30,9 @@ pub(super) fn of(
         (Truth::Class(_), _) => of_classes(recipe, prepared, runner)?,
         (Truth::Strange(strange), _) => of_scores(prepared, strange, runner, calibration)?,
         (Truth::FollowUp { years, died }, _) => of_risks(prepared, years, died, runner, calibration)?,
-        (Truth::Values { values, .. }, Some(grid)) => of_forecasts(prepared, values, &grid, runner, calibration)?,
+        (Truth::Values { values, .. }, Some(grid)) => {
+            of_forecasts(prepared, values, &grid, runner, calibration)?
+        }
         (Truth::Values { values, known }, None) => of_values(recipe, prepared, values, known, runner)?,
     };
     drawn.extend(recipe.plots(prepared, runner, calibration)?);
@@ -54,8 +56,7 @@ fn of_classes(recipe: &dyn Recipe, prepared: &Prepared, runner: &mut Runner) -> 
             Panels { columns: question.columns.clone(), values: values.clone(), present: present.clone() };
         let test = &prepared.parts.test;
         let probabilities = runner.first(&[values.pick(test), panels.hiding(test, &question.hidden)])?;
-        let rivals =
-            rivals::of_panels(prepared, &question.columns, prepared.labels.len(), &question.hidden);
+        let rivals = rivals::of_panels(prepared, &question.columns, prepared.labels.len(), &question.hidden);
         drawn.extend(one_question(question.task, prepared, &probabilities, rivals));
     }
     Ok(drawn)
@@ -243,7 +244,8 @@ impl Seen<'_> {
     fn fan(&self, number: usize, row: usize, unit: &str, horizons: &[Horizon]) -> Plot {
         let step = f64::from(self.grid.step_seconds) / 60.0;
         let history = self.history.row(row);
-        let before = |(at, value): (usize, &f32)| ((at as f64 - (history.len() - 1) as f64) * step, f64::from(*value));
+        let before =
+            |(at, value): (usize, &f32)| ((at as f64 - (history.len() - 1) as f64) * step, f64::from(*value));
         let band = Band {
             name: format!("{:.0} % interval", 100.0 * self.calibration.coverage()),
             points: horizons.iter().map(|h| (h.ahead, h.low[row], h.high[row])).collect(),

@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn each_method_answers_every_test_row_and_age_only_where_it_is_an_input() {
-        let person = |row: usize| Person { group: row as u64, age_years: Some((row % 60) as f64), male: None };
+        let person =
+            |row: usize| Person { group: row as u64, age_years: Some((row % 60) as f64), male: None };
         let prepared = Prepared {
             inputs: vec![
                 Matrix { cols: 1, data: (0..200).map(|row| (row % 60) as f32).collect() },
@@ -99,7 +100,8 @@ mod tests {
         for rival in &rivals {
             assert_eq!(rival.scores.len(), 2 * 40, "{}", rival.name);
             let right = prepared.parts.test.iter().enumerate();
-            let right = right.filter(|(at, row)| (rival.scores[2 * at + 1] > 0.5) == (**row % 60 > 30)).count();
+            let right =
+                right.filter(|(at, row)| (rival.scores[2 * at + 1] > 0.5) == (**row % 60 > 30)).count();
             assert!(right >= 36, "{} is right {right} times", rival.name);
         }
         let hidden = BTreeSet::from([Column::Age]);

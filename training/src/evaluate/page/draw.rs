@@ -45,7 +45,8 @@ fn curves(id: &str, plot: &Curves) -> String {
         }
     }
     let names = plot.series.iter().map(|series| series.name.as_str());
-    canvas.finish(id, &plot.title, &plot.caption) + &legend(names.enumerate().map(|(at, name)| (at, "line", name)))
+    canvas.finish(id, &plot.title, &plot.caption)
+        + &legend(names.enumerate().map(|(at, name)| (at, "line", name)))
 }
 
 fn scatter(id: &str, plot: &Scatter) -> String {
@@ -74,13 +75,19 @@ fn fan(id: &str, plot: &Fan) -> String {
 fn legend<'a>(entries: impl Iterator<Item = (usize, &'static str, &'a str)>) -> String {
     let mut text = String::from(r#"<ul class="legend">"#);
     for (colour, kind, name) in entries {
-        let _ = write!(text, r#"<li><span class="key {kind} k{}"></span>{}</li>"#, colour % COLOURS, escape(name));
+        let _ = write!(
+            text,
+            r#"<li><span class="key {kind} k{}"></span>{}</li>"#,
+            colour % COLOURS,
+            escape(name)
+        );
     }
     text + "</ul>"
 }
 
 fn confusion(plot: &Confusion) -> String {
-    let mut text = String::from(r#"<div class="wide"><table class="confusion"><tr><th scope="col">true \ said</th>"#);
+    let mut text =
+        String::from(r#"<div class="wide"><table class="confusion"><tr><th scope="col">true \ said</th>"#);
     for label in &plot.labels {
         let _ = write!(text, r#"<th scope="col">{}</th>"#, escape(label));
     }

@@ -64,9 +64,9 @@ fn head(report: &EvalReport) -> String {
     if report.synthetic {
         text.push_str("<p class=\"notice\">Synthetic: trained and measured on simulated data only.</p>\n");
     }
-    let _ = write!(
+    let _ = writeln!(
         text,
-        "<p>Family {}, task {}. Test set: {}; {} rows. Reference information, not for diagnosis.</p>\n",
+        "<p>Family {}, task {}. Test set: {}; {} rows. Reference information, not for diagnosis.</p>",
         escape(&report.family),
         escape(&report.task),
         escape(&report.test_set),
@@ -78,7 +78,11 @@ fn head(report: &EvalReport) -> String {
 fn figures(report: &EvalReport) -> String {
     let whole = report.measures.iter().filter(|measure| measure.subgroup.is_none());
     let mut text = String::from("<h2>On the whole test set</h2>\n");
-    text.push_str(&table(&["figure", "value", "95 % interval", "simple methods on the same rows", "rows"], whole, false));
+    text.push_str(&table(
+        &["figure", "value", "95 % interval", "simple methods on the same rows", "rows"],
+        whole,
+        false,
+    ));
     if !report.remarks.is_empty() {
         text.push_str("<ul>");
         for remark in &report.remarks {
@@ -103,7 +107,7 @@ fn parts(report: &EvalReport) -> String {
     let names: BTreeSet<&str> = report.measures.iter().filter(divided).map(division).collect();
     let mut text = String::new();
     for name in names {
-        let _ = write!(text, "<h2>By {}</h2>\n", escape(name));
+        let _ = writeln!(text, "<h2>By {}</h2>", escape(name));
         let rows = report.measures.iter().filter(divided).filter(|measure| division(measure) == name);
         let header = ["part", "figure", "value", "95 % interval", "simple methods on the same rows", "rows"];
         text.push_str(&table(&header, rows, true));
@@ -126,7 +130,11 @@ fn table<'a>(header: &[&str], rows: impl Iterator<Item = &'a Measure>, parts: bo
     for measure in rows {
         text.push_str("<tr>");
         if parts {
-            let _ = write!(text, "<th scope=\"row\">{}</th>", escape(measure.subgroup.as_deref().unwrap_or_default()));
+            let _ = write!(
+                text,
+                "<th scope=\"row\">{}</th>",
+                escape(measure.subgroup.as_deref().unwrap_or_default())
+            );
         }
         let interval = measure.low.zip(measure.high);
         let interval = interval.map(|(low, high)| format!("{} to {}", number(low), number(high)));
@@ -147,7 +155,11 @@ fn table<'a>(header: &[&str], rows: impl Iterator<Item = &'a Measure>, parts: bo
 }
 
 fn protocol(report: &EvalReport) -> String {
-    let of = if report.synthetic { "simulated anew from the bundle's own seed" } else { "frozen by a hash of the subject" };
+    let of = if report.synthetic {
+        "simulated anew from the bundle's own seed"
+    } else {
+        "frozen by a hash of the subject"
+    };
     format!(
         "<h2>How it was measured</h2>\n<p>By the engine that serves, on test rows {of}; they were used once for this \
          report and for no choice. Simple methods were fitted on the same training rows in the same run. Intervals are \
@@ -208,7 +220,10 @@ mod tests {
             test_set: text(),
             rows: 3,
             measures: vec![
-                Measure::new(word, 0.5, 3).between(Some((0.4, 0.6))).against(word, Some(0.3)).against(word, Some(0.2)),
+                Measure::new(word, 0.5, 3)
+                    .between(Some((0.4, 0.6)))
+                    .against(word, Some(0.3))
+                    .against(word, Some(0.2)),
                 Measure::new(word, 0.5, 30).within("sex=female"),
             ],
             remarks: vec![text()],
@@ -231,13 +246,23 @@ mod tests {
         assert_eq!(written, again);
         assert!(written.html.ends_with("alpha/alpha/report.html"));
         let page = fs::read_to_string(&written.html).expect("readable");
-        for part in ["<h1>alpha alpha</h1>", "0.4000 to 0.6000", "alpha 0.3000; alpha 0.2000", "sex=female", "<svg role=\"img\""] {
+        for part in [
+            "<h1>alpha alpha</h1>",
+            "0.4000 to 0.6000",
+            "alpha 0.3000; alpha 0.2000",
+            "sex=female",
+            "<svg role=\"img\"",
+        ] {
             assert!(page.contains(part), "`{part}` is missing");
         }
         let json: serde_json::Value =
             serde_json::from_str(&fs::read_to_string(&written.json).expect("readable")).expect("JSON");
         assert_eq!(json["plots"].as_array().map(Vec::len), Some(5));
-        assert_eq!(fs::read_dir(written.html.parent().expect("a folder")).expect("list").count(), 2, "no part is left");
+        assert_eq!(
+            fs::read_dir(written.html.parent().expect("a folder")).expect("list").count(),
+            2,
+            "no part is left"
+        );
         let file = root.path().join("file");
         fs::write(&file, "").expect("written");
         assert!(write(&report, &file).is_err_and(|error| error.to_string().contains("file")));

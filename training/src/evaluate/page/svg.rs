@@ -166,7 +166,10 @@ mod tests {
 
     #[test]
     fn ticks_are_round() {
-        assert_eq!(ticks((0.0, 1.0)).iter().map(|t| number(*t)).collect::<Vec<_>>(), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+        assert_eq!(
+            ticks((0.0, 1.0)).iter().map(|t| number(*t)).collect::<Vec<_>>(),
+            ["0", "0.2", "0.4", "0.6", "0.8", "1"]
+        );
         assert_eq!(ticks((-37.0, 61.0)), [-20.0, 0.0, 20.0, 40.0, 60.0]);
     }
 

@@ -26,13 +26,16 @@ pub fn roc(what: &str, methods: &[Rival], positive: &[bool]) -> Plot {
         let points = steps(&method.scores, positive);
         let (all, none) = totals(positive);
         let share = |of: usize, all: usize| of as f64 / all.max(1) as f64;
-        let points: Vec<(f64, f64)> =
-            points.iter().map(|(hits, false_alarms)| (share(*false_alarms, none), share(*hits, all))).collect();
+        let points: Vec<(f64, f64)> = points
+            .iter()
+            .map(|(hits, false_alarms)| (share(*false_alarms, none), share(*hits, all)))
+            .collect();
         Series::line(&method.name, &points)
     });
     Plot::Curves(Curves {
         title: format!("ROC: {what}"),
-        caption: "How many of the positive are found at each share of false alarms. The diagonal is chance.".into(),
+        caption: "How many of the positive are found at each share of false alarms. The diagonal is chance."
+            .into(),
         x: Axis::share("false alarms among the negative"),
         y: Axis::share("found among the positive"),
         series: series.collect(),

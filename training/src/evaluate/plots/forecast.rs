@@ -32,7 +32,9 @@ pub fn error_by_horizon(time: &str, unit: &str, horizons: &[Horizon]) -> Plot {
     }));
     Plot::Curves(Curves {
         title: "Error by horizon".into(),
-        caption: "Root mean squared error on people not trained on, beside simple methods on the same windows.".into(),
+        caption:
+            "Root mean squared error on people not trained on, beside simple methods on the same windows."
+                .into(),
         x: Axis::new(time),
         y: Axis::new(format!("RMSE, {unit}")),
         series,
@@ -47,7 +49,10 @@ pub fn coverage_by_horizon(time: &str, promised: f64, horizons: &[Horizon]) -> P
     let line: Vec<(f64, f64)> = horizons.iter().map(|h| (h.ahead, promised)).collect();
     Plot::Curves(Curves {
         title: "Coverage by horizon".into(),
-        caption: format!("How often the truth lay within the bounds; {:.0} % were promised.", 100.0 * promised),
+        caption: format!(
+            "How often the truth lay within the bounds; {:.0} % were promised.",
+            100.0 * promised
+        ),
         x: Axis::new(time),
         y: Axis::share("share within the bounds"),
         series: vec![Series::dots("model", held, Vec::new()), Series::line("promised", &line)],
@@ -72,7 +77,9 @@ mod tests {
 
     #[test]
     fn error_and_coverage_are_those_of_the_figures() {
-        let Plot::Curves(error) = error_by_horizon("minutes", "mg/dL", &[horizon()]) else { panic!("curves") };
+        let Plot::Curves(error) = error_by_horizon("minutes", "mg/dL", &[horizon()]) else {
+            panic!("curves")
+        };
         assert_eq!(error.series[0].points, [(30.0, 2.0_f64.sqrt())]);
         assert_eq!((error.series[1].name.as_str(), error.series[1].points[0].1), ("persistence", 0.0));
         let Plot::Curves(held) = coverage_by_horizon("minutes", 0.8, &[horizon()]) else { panic!("curves") };

@@ -219,7 +219,12 @@ mod tests {
     #[test]
     fn a_picture_names_its_kind_for_scripts() {
         let counts = vec![vec![3, 1], vec![0, 2]];
-        let plot = Confusion { title: "t".into(), caption: "c".into(), labels: vec!["a".into(), "b".into()], counts };
+        let plot = Confusion {
+            title: "t".into(),
+            caption: "c".into(),
+            labels: vec!["a".into(), "b".into()],
+            counts,
+        };
         let json = serde_json::to_value(Plot::Confusion(plot)).expect("plain data");
         assert_eq!((&json["kind"], &json["counts"][1][1]), (&"confusion".into(), &2.into()));
     }

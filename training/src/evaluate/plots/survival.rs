@@ -63,7 +63,10 @@ fn ranked(by: &[f64], groups: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..by.len()).collect();
     order.sort_by(|a, b| by[*a].total_cmp(&by[*b]));
     let at = |group: usize| group * order.len() / groups;
-    (0..groups).map(|group| order[at(group)..at(group + 1)].to_vec()).filter(|group| !group.is_empty()).collect()
+    (0..groups)
+        .map(|group| order[at(group)..at(group + 1)].to_vec())
+        .filter(|group| !group.is_empty())
+        .collect()
 }
 
 /// Share dead within `horizon` years beside the share expected, in tenths of the expected risk.
@@ -78,9 +81,10 @@ pub fn survival_calibration(expected: &[f64], followed: Followed<'_>, horizon: f
     }
     Plot::Curves(Curves {
         title: format!("Calibration of the risk of death within {horizon:.0} years"),
-        caption: "Tenths of the test people by expected risk; what happened is by Kaplan and Meier, with 95 % \
+        caption:
+            "Tenths of the test people by expected risk; what happened is by Kaplan and Meier, with 95 % \
                   intervals by Greenwood. On the diagonal as many died as were expected."
-            .into(),
+                .into(),
         x: Axis::new("share expected to die"),
         y: Axis::new("share that died"),
         series: vec![Series::dots("model", points, whiskers)],

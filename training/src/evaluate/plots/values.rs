@@ -12,9 +12,10 @@ pub fn bland_altman(what: &str, unit: &str, predicted: &[f64], truth: &[f64]) ->
     let level = |name: &str, y: f64| Level { name: format!("{name} {}", short(y)), y };
     Plot::Scatter(Scatter {
         title: format!("Bland-Altman: {what}"),
-        caption: "Each dot is one row of the test set, thinned evenly; the lines are the mean difference and the \
+        caption:
+            "Each dot is one row of the test set, thinned evenly; the lines are the mean difference and the \
                   limits that hold 95 % of differences, from all rows."
-            .into(),
+                .into(),
         x: Axis::new(in_unit("mean of estimate and truth")),
         y: Axis::new(in_unit("estimate less truth")),
         points: thinned(&points),
