@@ -51,7 +51,12 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Train a model family from its pinned data and write a bundle.
     Train(Train),
-    /// Measure bundles again on their frozen test data.
+    /// Try other settings of a model family, judged on its validation rows; goes on where it was stopped.
+    Search(Search),
+    /// List, show and compare the records of training and search.
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Measure bundles again on their frozen test data, and write a report of each.
     Eval(Eval),
     /// List, show, verify and fetch model bundles.
     #[command(subcommand)]
@@ -107,6 +112,50 @@ pub(crate) struct Train {
     /// Seed of weights, order and simulation; the same seed gives the same bytes on the same machine.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Only a few rows and epochs, to see that every step works; the bundle is worth nothing, so say where it goes.
+    #[arg(long, requires = "out")]
+    pub(crate) trial: bool,
+}
+
+/// Arguments of `search`.
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// Family to search for; `manpasik train --list` names them.
+    pub(crate) family: String,
+    /// Trials in all, those of an earlier search with the same seed counted; the first is the recipe as it is.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) trials: u64,
+    /// Seed of the settings tried and of the training.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Only a few rows and epochs, to see that every step works.
+    #[arg(long)]
+    pub(crate) trial: bool,
+}
+
+/// What to do with run records.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// Runs, the newest first.
+    List {
+        /// Only runs of this model.
+        #[arg(long, value_name = "NAME")]
+        model: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u64,
+    },
+    /// Settings, tags and figures of one run, epoch by epoch where it has epochs.
+    Show {
+        /// Its id, or the first digits.
+        id: String,
+    },
+    /// Runs side by side: every figure, and the settings that differ.
+    Compare {
+        /// Their ids, or the first digits.
+        #[arg(required = true, num_args = 2..)]
+        ids: Vec<String>,
+    },
 }
 
 /// Arguments of `eval`.
@@ -118,6 +167,9 @@ pub(crate) struct Eval {
     /// Evaluate every bundle, and rerun the published protocols that train anew fold by fold (minutes).
     #[arg(long, conflicts_with = "bundle")]
     pub(crate) all: bool,
+    /// Folder the reports are written to, below <name>/<version>/ (default: reports/ of the data folder).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
     /// Only the figures of published protocols beside simple methods, of one model or with --all of every one.
     #[arg(long)]
     pub(crate) benchmarks: bool,
@@ -275,6 +327,8 @@ impl Cli {
             Some(Command::Demo(demo)) => demo.listen.clone(),
             Some(
                 Command::Train(_)
+                | Command::Search(_)
+                | Command::Runs(_)
                 | Command::Eval(_)
                 | Command::Models(_)
                 | Command::Foods(_)

@@ -42,6 +42,8 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Some(Command::Serve(_)) => commands::serve::run(&config),
         Some(Command::Demo(demo)) => commands::demo::run(&config, demo, json),
         Some(Command::Train(train)) => commands::train::run(&config, train, json),
+        Some(Command::Search(search)) => commands::search::run(&config, search, json),
+        Some(Command::Runs(runs)) => commands::runs::run(&config, runs, json),
         Some(Command::Eval(eval)) => commands::eval::run(&config, eval, json),
         Some(Command::Models(models)) => commands::models::run(&config, models, json),
         Some(Command::Foods(foods)) => commands::foods::run(&config, foods, json),

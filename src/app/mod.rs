@@ -6,6 +6,7 @@
 pub(crate) mod engines;
 mod measurements;
 pub(crate) mod models;
+pub(crate) mod recorder;
 mod signals;
 pub(crate) mod vectors;
 

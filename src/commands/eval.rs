@@ -1,4 +1,4 @@
-//! `manpasik eval`: what bundles are worth, measured again on their frozen test data.
+//! `manpasik eval`: what bundles are worth, measured again on their frozen test data, as a table and as a report.
 
 use std::{
     collections::BTreeMap,
@@ -7,9 +7,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use models::Bundle;
+use serde::Serialize;
 use training::{
     data::Store,
-    evaluate::{self, Benchmark, EvalReport, Measure},
+    evaluate::{self, Benchmark, EvalReport, Measure, page},
     families::{ALL, Context, Effort},
     food::{self, Sighting},
     optimise::Progress,
@@ -22,7 +23,7 @@ use crate::{
     config::Config,
 };
 
-/// Measures one bundle or all that a family makes.
+/// Measures one bundle or all that a family makes, and writes a report of each.
 pub(crate) fn run(config: &Config, eval: &cli::Eval, json: bool) -> anyhow::Result<()> {
     let mut reports = Vec::new();
     let folders = if eval.benchmarks { Vec::new() } else { chosen(config, eval)? };
@@ -30,10 +31,11 @@ pub(crate) fn run(config: &Config, eval: &cli::Eval, json: bool) -> anyhow::Resu
         let bundle = Bundle::open(&folder)?;
         let report = measure(config, &bundle, json);
         let report = report.with_context(|| format!("measuring `{}`", folder.display()))?;
+        let written = page::write(&report, &reports_folder(config, eval))?;
         if !json {
-            print(&format!("\n{}", text(&report)))?;
+            print(&format!("\n{}\n  report: {}", text(&report), written.html.display()))?;
         }
-        reports.push(report);
+        reports.push(Measured::new(report, &written));
     }
     let benchmarks = if eval.all || eval.benchmarks { benchmarks(config, eval, json)? } else { Vec::new() };
     if json {
@@ -42,6 +44,30 @@ pub(crate) fn run(config: &Config, eval: &cli::Eval, json: bool) -> anyhow::Resu
         return print_json(&serde_json::json!({ "models": reports, "benchmarks": keyed }));
     }
     if benchmarks.is_empty() { Ok(()) } else { print(&format!("\n{}", benchmark_table(&benchmarks))) }
+}
+
+/// Where reports are written, by model and version.
+fn reports_folder(config: &Config, eval: &cli::Eval) -> PathBuf {
+    eval.out.clone().unwrap_or_else(|| config.data_dir.join("reports"))
+}
+
+/// A report for scripts; the pictures are in the file it names.
+#[derive(Serialize)]
+struct Measured {
+    #[serde(flatten)]
+    report: EvalReport,
+    html: String,
+    json: String,
+}
+
+impl Measured {
+    fn new(report: EvalReport, written: &page::Written) -> Self {
+        Self {
+            report: EvalReport { plots: Vec::new(), ..report },
+            html: written.html.display().to_string(),
+            json: written.json.display().to_string(),
+        }
+    }
 }
 
 /// Figures of published protocols, of the model named or of all.
@@ -145,6 +171,7 @@ fn photos(config: &Config, bundle: &Bundle, store: &Store) -> anyhow::Result<Eva
             "The padding, the filter and the threshold of \"unsure\" were chosen with these photos in view."
                 .into(),
         ],
+        plots: Vec::new(),
     })
 }
 
@@ -178,12 +205,12 @@ pub(crate) fn text(report: &EvalReport) -> String {
 
 fn row(measure: &Measure) -> Vec<String> {
     let interval = measure.low.zip(measure.high).map(|(low, high)| format!("{low:.3} – {high:.3}"));
-    let baseline = measure.baseline.zip(measure.baseline_name.as_ref());
+    let beside: Vec<String> = measure.beside().map(|(name, value)| format!("{name} {value:.4}")).collect();
     vec![
         measure.name.clone(),
         format!("{:.4}", measure.value),
         interval.unwrap_or_default(),
-        baseline.map(|(value, name)| format!("{name} {value:.4}")).unwrap_or_default(),
+        beside.join("\n"),
         measure.subgroup.clone().unwrap_or_else(|| "all".into()),
         measure.rows.to_string(),
     ]

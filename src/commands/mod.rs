@@ -6,6 +6,8 @@ pub(crate) mod eval;
 pub(crate) mod foods;
 pub(crate) mod models;
 pub(crate) mod predict;
+pub(crate) mod runs;
+pub(crate) mod search;
 pub(crate) mod serve;
 mod show;
 pub(crate) mod train;

@@ -29,7 +29,9 @@ fn predict(model: &str, text: &str) -> Ran {
 #[test]
 fn help_names_every_command() {
     let help = run(&["--help"]).ok().out;
-    for command in ["serve", "demo", "train", "eval", "models", "vectors", "bench", "predict"] {
+    for command in
+        ["serve", "demo", "train", "search", "runs", "eval", "models", "vectors", "bench", "predict"]
+    {
         assert!(help.contains(command), "`{command}` is missing in\n{help}");
     }
 }
@@ -42,11 +44,14 @@ fn no_command_at_all_explains_the_program() {
 
 #[test]
 fn the_help_of_each_command_says_what_it_takes() {
-    let taught: [(&[&str], &[&str]); 9] = [
+    let taught: [(&[&str], &[&str]); 12] = [
         (&["serve"], &["--grpc", "--http", "any free one"]),
         (&["demo"], &["--once"]),
         (&["train"], &["--list", "--seed", "--out", "--all", "<name>/<version>"]),
-        (&["eval"], &["--all", "frozen"]),
+        (&["search"], &["--trials", "--seed", "validation"]),
+        (&["runs", "list"], &["--model"]),
+        (&["runs", "compare"], &["IDS"]),
+        (&["eval"], &["--all", "--out", "frozen", "report"]),
         (&["models", "show"], &["<NAME>"]),
         (&["models", "verify"], &["bundle folder"]),
         (&["models", "fetch"], &["<NAME>"]),

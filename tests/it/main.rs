@@ -1,14 +1,15 @@
 //! Integration tests of the whole: one binary, so that everything is linked once.
 //!
 //! `house` checks the workspace itself: the arrows and absences that ARCHITECTURE.md promises.
-//! `serving`, `analysis`, `similar`, `knowledge`, `gateway`, `settings` and `cli` run the real program
-//! and talk to it as its clients do.
+//! `serving`, `analysis`, `similar`, `knowledge`, `gateway`, `runs`, `settings` and `cli` run the real
+//! program and talk to it as its clients do.
 
 mod analysis;
 mod cli;
 mod gateway;
 mod house;
 mod knowledge;
+mod runs;
 mod serving;
 mod settings;
 mod similar;

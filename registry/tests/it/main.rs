@@ -1,6 +1,7 @@
 //! The catalogue over folders made for the purpose. What a sound bundle is, is tested with the
 //! bundles themselves; here they are only found, ordered and told apart.
 
+mod runs;
 mod serving;
 
 use std::{fs, path::Path};

@@ -175,8 +175,12 @@ pub(crate) fn run(arguments: &[&str]) -> Ran {
 /// The same with environment variables.
 pub(crate) fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     let data = TempDir::new().expect("a temporary folder");
-    let mut command = program(data.path());
-    let output = command.args(arguments).envs(environment.iter().copied()).output();
+    run_over(data.path(), arguments, environment)
+}
+
+/// The same over a data folder that stays.
+pub(crate) fn run_over(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+    let output = program(data).args(arguments).envs(environment.iter().copied()).output();
     let output = output.expect("the program runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ran { code: output.status.code(), out: text(&output.stdout), error: text(&output.stderr) }

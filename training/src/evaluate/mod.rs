@@ -4,6 +4,8 @@ pub mod baseline;
 mod benchmark;
 pub mod bootstrap;
 pub mod metrics;
+pub mod page;
+pub mod plots;
 mod report;
 
 use anyhow::{Context as _, Result};

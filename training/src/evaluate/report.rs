@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::plots::Plot;
+
 /// One figure on the test set, with its interval and what a simple method reached on the same rows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Measure {
@@ -17,6 +19,9 @@ pub struct Measure {
     pub baseline: Option<f64>,
     /// Which simple method the baseline is.
     pub baseline_name: Option<String>,
+    /// Further simple methods, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<(String, f64)>,
     /// Part of the test set, for example `female` or `age 60-79`; all of it when absent.
     pub subgroup: Option<String>,
     /// Rows behind the figure.
@@ -34,6 +39,7 @@ impl Measure {
             high: None,
             baseline: None,
             baseline_name: None,
+            others: Vec::new(),
             subgroup: None,
             rows,
         }
@@ -46,12 +52,21 @@ impl Measure {
         self
     }
 
-    /// With the figure of a simple method, where it has one.
+    /// With the figure of a simple method, where it has one; a second method stands beside the first.
     #[must_use]
     pub fn against(mut self, name: &str, value: Option<f64>) -> Self {
-        self.baseline_name = value.is_some().then(|| name.to_owned());
-        self.baseline = value;
+        match value {
+            Some(value) if self.baseline.is_some() => self.others.push((name.to_owned(), value)),
+            Some(value) => (self.baseline, self.baseline_name) = (Some(value), Some(name.to_owned())),
+            None => {}
+        }
         self
+    }
+
+    /// Every simple method with its figure.
+    pub fn beside(&self) -> impl Iterator<Item = (&str, f64)> {
+        let first = self.baseline_name.as_deref().zip(self.baseline);
+        first.into_iter().chain(self.others.iter().map(|(name, value)| (name.as_str(), *value)))
     }
 
     /// As the figure of a part of the test set.
@@ -83,6 +98,9 @@ pub struct EvalReport {
     pub measures: Vec<Measure>,
     /// Sentences a reader must know, for example an aim that was missed.
     pub remarks: Vec<String>,
+    /// Pictures of the same rows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plots: Vec<Plot>,
 }
 
 impl EvalReport {
@@ -104,6 +122,8 @@ mod tests {
         assert_eq!((measure.low, measure.high, measure.baseline), (Some(0.8), Some(0.95), Some(0.7)));
         let bare = Measure::new("auroc", 0.9, 10).between(None).against("age alone", None).within("female");
         assert_eq!((bare.low, bare.baseline_name, bare.subgroup.as_deref()), (None, None, Some("female")));
+        let two = measure.against("trees", Some(0.8)).against("none", None);
+        assert_eq!(two.beside().collect::<Vec<_>>(), [("age alone", 0.7), ("trees", 0.8)]);
     }
 
     #[test]
@@ -118,6 +138,7 @@ mod tests {
             rows: 2,
             measures: vec![Measure::new("rmse", 1.0, 1).within("male"), Measure::new("rmse", 2.0, 2)],
             remarks: vec![],
+            plots: vec![],
         };
         assert_eq!(report.value("rmse"), Some(2.0));
         assert_eq!(report.value("mae"), None);

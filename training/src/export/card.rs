@@ -2,10 +2,13 @@
 //!
 //! It is written from the run and from nothing else, so no figure in it can be out of date.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use anyhow::{Result, ensure};
 use models::bundle::BundleConfig;
 
+use crate::data::Provenance;
 use crate::evaluate::{EvalReport, Measure};
 use crate::families::{Prepared, Spec};
 use crate::optimise::Outcome;
@@ -20,8 +23,18 @@ pub(crate) struct Card<'a> {
 }
 
 /// The text of the card.
-pub(crate) fn write(card: &Card<'_>) -> String {
+///
+/// # Errors
+/// A card that would not say all that a reader has to know, naming what is missing.
+pub(crate) fn write(card: &Card<'_>) -> Result<String> {
     let Card { spec, config, .. } = card;
+    let missing = missing(spec, &card.prepared.provenance, &card.report.measures);
+    ensure!(
+        missing.is_empty(),
+        "the card of `{}` is not complete, so no bundle is written; missing: {}",
+        spec.name,
+        missing.join("; ")
+    );
     let mut text = format!("# {} {}\n\n{}\n", config.name, config.version, spec.intended_use);
     if spec.synthetic {
         text.push_str("\n**Synthetic: trained and measured on simulated data only.**\n");
@@ -30,7 +43,44 @@ pub(crate) fn write(card: &Card<'_>) -> String {
         text.push('\n');
         text.push_str(&section);
     }
-    text
+    Ok(text)
+}
+
+/// What a card has to say and these do not: intended use, data and licences, figures with intervals, limits.
+fn missing(spec: &Spec, provenance: &[Provenance], measures: &[Measure]) -> Vec<String> {
+    let mut missing = Vec::new();
+    if !spec.intended_use.to_lowercase().contains("not for") {
+        missing.push("an intended use that says what the model is not for".to_owned());
+    }
+    if spec.limits.iter().all(|limit| limit.trim().is_empty()) {
+        missing.push("limits".to_owned());
+    }
+    if provenance.is_empty() {
+        missing.push("where the data comes from".to_owned());
+    }
+    for Provenance { source, package: _, version, sha256, license_package, license_data, citation } in
+        provenance
+    {
+        let said = [
+            ("version", version),
+            ("SHA-256", sha256),
+            ("licence of the package", license_package),
+            ("licence of the data", license_data),
+            ("citation", citation),
+        ];
+        let absent = said.iter().filter(|(_, text)| text.trim().is_empty());
+        missing.extend(absent.map(|(what, _)| format!("{what} of `{source}`")));
+    }
+    let parts: BTreeSet<Option<&str>> =
+        measures.iter().map(|measure| measure.subgroup.as_deref()).chain([None]).collect();
+    for part in parts {
+        let mut of_part = measures.iter().filter(|measure| measure.subgroup.as_deref() == part);
+        if !of_part.any(|measure| measure.low.is_some()) {
+            let part = part.unwrap_or("the whole test set");
+            missing.push(format!("a figure with its interval on {part}"));
+        }
+    }
+    missing
 }
 
 fn data(card: &Card<'_>) -> String {
@@ -67,16 +117,13 @@ fn measured(report: &EvalReport) -> String {
         "## Measured on the test set\n\n| figure | value | 95 % interval | baseline | rows |\n|---|---|---|---|---|\n",
     );
     for measure in report.measures.iter().filter(|m| m.subgroup.is_none()) {
-        let baseline = match (&measure.baseline, &measure.baseline_name) {
-            (Some(value), Some(name)) => format!("{} ({name})", number(*value)),
-            (Some(_), None) | (None, _) => "-".to_owned(),
-        };
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {baseline} | {} |",
+            "| {} | {} | {} | {} | {} |",
             measure.name,
             number(measure.value),
             interval(measure),
+            beside(measure),
             measure.rows
         );
     }
@@ -95,7 +142,7 @@ fn by_subgroup(report: &EvalReport) -> String {
         text.push_str("The rows carry neither age nor sex.\n");
         return text;
     }
-    text.push_str("| part | figure | value | interval | baseline | rows |\n|---|---|---|---|---|---|\n");
+    text.push_str("| part | figure | value | 95 % interval | baseline | rows |\n|---|---|---|---|---|---|\n");
     for measure in parts {
         let _ = writeln!(
             text,
@@ -104,7 +151,7 @@ fn by_subgroup(report: &EvalReport) -> String {
             measure.name,
             number(measure.value),
             interval(measure),
-            measure.baseline.map_or_else(|| "-".to_owned(), number),
+            beside(measure),
             measure.rows
         );
     }
@@ -128,6 +175,12 @@ fn making(card: &Card<'_>) -> String {
         card.outcome.best_epoch,
         number(card.outcome.best)
     )
+}
+
+fn beside(measure: &Measure) -> String {
+    let methods: Vec<String> =
+        measure.beside().map(|(name, value)| format!("{} ({name})", number(value))).collect();
+    if methods.is_empty() { "-".to_owned() } else { methods.join(", ") }
 }
 
 fn interval(measure: &Measure) -> String {
@@ -162,6 +215,7 @@ mod tests {
                 Measure::new("auroc", 0.88, 40).within("sex=female"),
             ],
             remarks: vec!["The aim was missed.".into()],
+            plots: vec![],
         }
     }
 
@@ -178,6 +232,41 @@ mod tests {
         assert!(by_subgroup(&report()).contains("| sex=female | auroc | 0.8800 | - | - | 40 |"));
         let whole = EvalReport { measures: vec![], ..report() };
         assert!(by_subgroup(&whole).contains("neither age nor sex"));
+    }
+
+    #[test]
+    fn a_card_without_what_a_reader_has_to_know_is_refused_by_name() {
+        let spec = || Spec {
+            name: "m",
+            version: "v",
+            family: models::bundle::Family::Biomarker,
+            task: "t",
+            intended_use: "For orientation. Not for diagnosis.",
+            synthetic: false,
+            limits: &["One laboratory."],
+            rows_max: 1,
+        };
+        let provenance = || Provenance {
+            source: "thyroid".into(),
+            package: "p".into(),
+            version: "1".into(),
+            sha256: "aa".into(),
+            license_package: "MIT".into(),
+            license_data: "CC BY 4.0".into(),
+            citation: "c".into(),
+        };
+        let figure = || Measure::new("auroc", 0.9, 100).between(Some((0.8, 0.95)));
+        assert_eq!(missing(&spec(), &[provenance()], &[figure()]), [""; 0]);
+        let mute = Spec { intended_use: "For everything.", limits: &[], ..spec() };
+        let said = missing(&mute, &[], &[]).join("; ");
+        for what in ["intended use", "limits", "where the data comes from", "the whole test set"] {
+            assert!(said.contains(what), "{what}: {said}");
+        }
+        let bare = Provenance { license_data: " ".into(), ..provenance() };
+        assert_eq!(missing(&spec(), &[bare], &[figure()]), ["licence of the data of `thyroid`"]);
+        let part = Measure::new("auroc", 0.9, 40).within("sex=female");
+        let said = missing(&spec(), &[provenance()], &[figure(), part]);
+        assert_eq!(said, ["a figure with its interval on sex=female"]);
     }
 
     #[test]

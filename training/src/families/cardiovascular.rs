@@ -19,6 +19,7 @@ use super::matrix::Matrix;
 use super::out_of_fold::{Question, Wanted};
 use super::parts::Parts;
 use super::recipe::{Context, Prepared, Recipe, Spec, Truth};
+use super::rivals;
 use super::runner::Runner;
 use super::trainee::{Trainee, body};
 use crate::boosting;
@@ -61,7 +62,7 @@ fn cell(row: &NhanesRow, column: Column) -> Option<f64> {
         Column::Finding(F::DiabetesDiagnosed) => {
             row.diabetes.map(|answer| mark(answer == DiabetesAnswer::Yes))
         }
-        other => diabetes::cell(row, other),
+        Column::Age | Column::SexMale | Column::Marker(_) | Column::Finding(_) => diabetes::cell(row, column),
     }
 }
 
@@ -153,8 +154,8 @@ impl Recipe for Cardiovascular {
     ) -> Result<Vec<Measure>> {
         let rows = &prepared.parts.test;
         let probabilities = runner.first(&prepared.pick(rows))?;
-        let baseline = classify::logistic(prepared, &COLUMNS, LABELS.len(), &BTreeSet::new());
-        let mut measures = diabetes::figures("", prepared, &probabilities, &baseline);
+        let rivals = rivals::of_panels(prepared, &COLUMNS, LABELS.len(), &BTreeSet::new());
+        let mut measures = diabetes::figures("", prepared, &probabilities, &rivals);
         measures.extend(classify::sets(prepared, rows, &probabilities, calibration));
         Ok(measures)
     }
@@ -226,9 +227,9 @@ mod tests {
         let before = row(None, None);
         let ex = Column::Finding(F::ExSmoker);
         assert_eq!(cell(&before, ex), Some(1.0));
-        assert_eq!(cell(&NhanesRow { smokes_now: Some(true), ..before.clone() }, ex), Some(0.0));
-        assert_eq!(cell(&NhanesRow { ever_smoked: Some(false), ..before.clone() }, ex), Some(0.0));
-        assert_eq!(cell(&NhanesRow { ever_smoked: None, ..before.clone() }, ex), None);
+        assert_eq!(cell(&NhanesRow { smokes_now: Some(true), ..before }, ex), Some(0.0));
+        assert_eq!(cell(&NhanesRow { ever_smoked: Some(false), ..before }, ex), Some(0.0));
+        assert_eq!(cell(&NhanesRow { ever_smoked: None, ..before }, ex), None);
         assert_eq!(
             cell(&before, Column::Finding(F::DiabetesDiagnosed)),
             Some(0.0),

@@ -1,6 +1,4 @@
-//! What the classifiers share: hiding of inputs in training, loss, prediction sets, figures, logistic baseline.
-
-use std::collections::BTreeSet;
+//! What the classifiers share: hiding of inputs in training, loss, prediction sets, figures.
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
@@ -9,13 +7,13 @@ use models::calibration::{COVERAGE, Calibration, ClassCase, Part, fit_classes};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::columns::{Column, Panels};
 use super::matrix::Matrix;
 use super::recipe::{Context, Prepared};
+use super::rivals::beside;
 use super::runner::Runner;
 use super::trainee::Trainee;
-use crate::evaluate::baseline::Logistic;
 use crate::evaluate::bootstrap::{interval, pick};
+use crate::evaluate::plots::Rival;
 use crate::evaluate::{Measure, metrics};
 use crate::optimise::{self, Objective, Outcome, Plan};
 
@@ -128,23 +126,6 @@ pub(crate) fn calibrate(prepared: &Prepared, classes: usize, runner: &mut Runner
     Ok((Part::Classes(fit_classes(&cases, classes, COVERAGE)), cases.len()))
 }
 
-/// Logistic regression on the training rows; class probabilities of the test rows, row after row.
-pub(crate) fn logistic(
-    prepared: &Prepared,
-    columns: &[Column],
-    classes: usize,
-    hidden: &BTreeSet<Column>,
-) -> Vec<f64> {
-    let panels = Panels {
-        columns: columns.to_vec(),
-        values: prepared.inputs[0].clone(),
-        present: prepared.inputs[1].clone(),
-    };
-    let truth = pick(prepared.truth.classes(), &prepared.parts.train);
-    let model = Logistic::fit(&panels.with_gaps(&prepared.parts.train, hidden), &truth, classes);
-    panels.with_gaps(&prepared.parts.test, hidden).iter().flat_map(|row| model.predict(row)).collect()
-}
-
 /// Probabilities of some rows and their true classes.
 pub(crate) struct Judged<'a> {
     pub(crate) probabilities: &'a [f64],
@@ -175,12 +156,12 @@ impl Judged<'_> {
     }
 }
 
-/// Figures of a classifier of several classes on `rows`, beside those of logistic regression on the same rows.
+/// Figures of a classifier of several classes on `rows`, beside those of simple methods on the same rows.
 pub(crate) fn figures_of_classes(
     prepared: &Prepared,
     rows: &[usize],
     probabilities: &Matrix,
-    baseline: &[f64],
+    rivals: &[Rival],
     calibration: &Calibration,
 ) -> Vec<Measure> {
     type Figure = fn(&Judged<'_>, &[usize]) -> Option<f64>;
@@ -193,26 +174,40 @@ pub(crate) fn figures_of_classes(
     let truth = pick(prepared.truth.classes(), rows);
     let flat: Vec<f64> = probabilities.data.iter().map(|p| f64::from(*p)).collect();
     let ours = Judged { probabilities: &flat, truth: &truth, classes };
-    let theirs = Judged { probabilities: baseline, ..ours };
+    let their = |scores: &[f64], of: Figure, at: &[usize]| of(&Judged { probabilities: scores, ..ours }, at);
     let (groups, everyone): (_, Vec<usize>) = (prepared.groups(rows), (0..rows.len()).collect());
     let mut measures = Vec::new();
     for (name, of) in FIGURES {
         let Some(value) = of(&ours, &everyone) else { continue };
         let measure = Measure::new(name, value, rows.len()).between(interval(&groups, |at| of(&ours, at)));
-        measures.push(measure.against("logistic regression", of(&theirs, &everyone)));
+        measures.push(beside(measure, rivals, |scores| their(scores, of, &everyone)));
     }
-    measures.push(Measure::new("ece", metrics::calibration_error(&flat, &truth, classes), rows.len()));
+    measures.push(calibration_error(prepared, rows, probabilities));
     measures.extend(sets(prepared, rows, probabilities, calibration));
     for (subgroup, at) in prepared.subgroups(rows) {
         for (name, of) in &FIGURES[..2] {
-            let value = of(&ours, &at);
-            measures.extend(value.map(|value| Measure::new(*name, value, at.len()).within(&subgroup)));
+            let Some(value) = of(&ours, &at) else { continue };
+            let own = pick(&groups, &at);
+            let measure = Measure::new(*name, value, at.len()).within(&subgroup);
+            let measure = measure.between(interval(&own, |drawn| of(&ours, &pick(&at, drawn))));
+            measures.push(beside(measure, rivals, |scores| their(scores, *of, &at)));
         }
     }
     measures
 }
 
-/// Coverage and mean size of the prediction sets, and coverage within each class.
+/// Expected calibration error of `rows` with its interval.
+pub(crate) fn calibration_error(prepared: &Prepared, rows: &[usize], probabilities: &Matrix) -> Measure {
+    let truth = pick(prepared.truth.classes(), rows);
+    let flat: Vec<f64> = probabilities.data.iter().map(|p| f64::from(*p)).collect();
+    let judged = Judged { probabilities: &flat, truth: &truth, classes: probabilities.cols };
+    let of = |at: &[usize]| metrics::calibration_error(&judged.rows(at), &pick(&truth, at), judged.classes);
+    let everyone: Vec<usize> = (0..rows.len()).collect();
+    let spread = interval(&prepared.groups(rows), |at| Some(of(at)));
+    Measure::new("ece", of(&everyone), rows.len()).between(spread)
+}
+
+/// Coverage and mean size of the prediction sets, and coverage within each class and part of the rows.
 pub(crate) fn sets(
     prepared: &Prepared,
     rows: &[usize],
@@ -233,13 +228,15 @@ pub(crate) fn sets(
         Measure::new("set_coverage", coverage, rows.len()).between(spread),
         Measure::new("set_size", size, rows.len()),
     ];
-    for (class, label) in prepared.labels.iter().enumerate() {
-        let of: Vec<f64> =
-            cases.iter().zip(&held).filter(|(case, _)| case.truth == class).map(|(_, held)| *held).collect();
-        if of.len() >= 30 {
-            let measure = Measure::new("set_coverage", metrics::mean(of.iter().copied()), of.len());
-            measures.push(measure.within(&format!("class={label}")));
-        }
+    let class = |(class, label): (usize, &String)| {
+        let at: Vec<usize> = (0..cases.len()).filter(|i| cases[*i].truth == class).collect();
+        (format!("class={label}"), at)
+    };
+    let classes = prepared.labels.iter().enumerate().map(class).filter(|(_, at)| at.len() >= 30);
+    for (part, at) in classes.chain(prepared.subgroups(rows)) {
+        let of = |at: &[usize]| metrics::mean(at.iter().map(|i| held[*i]));
+        let spread = interval(&pick(&groups, &at), |drawn| Some(of(&pick(&at, drawn))));
+        measures.push(Measure::new("set_coverage", of(&at), at.len()).between(spread).within(&part));
     }
     measures
 }

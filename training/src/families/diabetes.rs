@@ -19,6 +19,7 @@ use super::matrix::Matrix;
 use super::out_of_fold::{Question, Wanted};
 use super::parts::Parts;
 use super::recipe::{Context, Person, Prepared, Recipe, Spec, Truth};
+use super::rivals::{self, beside};
 use super::runner::Runner;
 use super::trainee::{Trainee, body};
 use crate::boosting;
@@ -26,6 +27,7 @@ use crate::data::nhanes::{DiabetesAnswer, NhanesRow};
 use crate::data::{Fractions, Sex, nhanes};
 use crate::evaluate::bootstrap::{interval, pick};
 use crate::evaluate::metrics::BinaryFigure;
+use crate::evaluate::plots::Rival;
 use crate::evaluate::{Measure, metrics};
 use crate::optimise::{Outcome, Plan};
 
@@ -167,8 +169,8 @@ impl Recipe for Diabetes {
             };
             let inputs = vec![panels.values.pick(rows), panels.hiding(rows, &hidden)];
             let probabilities = runner.first(&inputs)?;
-            let baseline = classify::logistic(prepared, &COLUMNS, LABELS.len(), &hidden);
-            measures.extend(figures(name, prepared, &probabilities, &baseline));
+            let rivals = rivals::of_panels(prepared, &COLUMNS, LABELS.len(), &hidden);
+            measures.extend(figures(name, prepared, &probabilities, &rivals));
             if hidden.is_empty() {
                 measures.extend(classify::sets(prepared, rows, &probabilities, calibration));
             }
@@ -211,12 +213,12 @@ pub(crate) fn figures(
     name: &str,
     prepared: &Prepared,
     probabilities: &Matrix,
-    baseline: &[f64],
+    rivals: &[Rival],
 ) -> Vec<Measure> {
     let rows = &prepared.parts.test;
     let positive: Vec<bool> = pick(prepared.truth.classes(), rows).iter().map(|class| *class == 1).collect();
     let ours = probabilities.column(1);
-    let theirs: Vec<f64> = baseline.chunks_exact(2).map(|row| row[1]).collect();
+    let second = |scores: &[f64]| scores.chunks_exact(2).map(|row| row[1]).collect::<Vec<f64>>();
     let groups = prepared.groups(rows);
     let n = rows.len();
     let named = |figure: &str| if name.is_empty() { figure.to_owned() } else { format!("{figure}_{name}") };
@@ -227,15 +229,16 @@ pub(crate) fn figures(
         let Some(value) = of(&ours, &positive) else { continue };
         let spread = interval(&groups, |at| of(&pick(&ours, at), &pick(&positive, at)));
         let measure = Measure::new(named(figure), value, n).between(spread);
-        measures.push(measure.against("logistic regression", of(&theirs, &positive)));
+        measures.push(beside(measure, rivals, |scores| of(&second(scores), &positive)));
     }
-    let truth = pick(prepared.truth.classes(), rows);
-    let all: Vec<f64> = probabilities.data.iter().map(|p| f64::from(*p)).collect();
-    measures.push(Measure::new(named("ece"), metrics::calibration_error(&all, &truth, 2), n));
+    let error = classify::calibration_error(prepared, rows, probabilities);
+    measures.push(Measure { name: named("ece"), ..error });
     for (subgroup, at) in prepared.subgroups(rows) {
-        if let Some(value) = metrics::auroc(&pick(&ours, &at), &pick(&positive, &at)) {
-            measures.push(Measure::new(named("auroc"), value, at.len()).within(&subgroup));
-        }
+        let of = |scores: &[f64], at: &[usize]| metrics::auroc(&pick(scores, at), &pick(&positive, at));
+        let Some(value) = of(&ours, &at) else { continue };
+        let spread = interval(&pick(&groups, &at), |drawn| of(&ours, &pick(&at, drawn)));
+        let measure = Measure::new(named("auroc"), value, at.len()).between(spread).within(&subgroup);
+        measures.push(beside(measure, rivals, |scores| of(&second(scores), &at)));
     }
     measures
 }

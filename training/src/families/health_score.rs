@@ -289,7 +289,8 @@ impl Recipe for HealthScore {
         }
         for (subgroup, at) in prepared.subgroups(rows) {
             if let Some(value) = c_of(&risk, &at) {
-                let measure = Measure::new("c_index", value, at.len()).within(&subgroup);
+                let spread = interval(&pick(&groups, &at), |drawn| c_of(&risk, &pick(&at, drawn)));
+                let measure = Measure::new("c_index", value, at.len()).between(spread).within(&subgroup);
                 measures.push(measure.against("age alone", c_of(&age, &at)));
             }
         }

@@ -15,10 +15,12 @@ use rand_chacha::ChaCha8Rng;
 
 use super::columns;
 use super::matrix::Matrix;
-use super::recipe::{Context, Prepared, Recipe};
+use super::pictures;
+use super::recipe::{Context, Effort, Prepared, Recipe};
 use super::runner::Runner;
 use super::trainee::Trainee;
 use crate::data::Provenance;
+use crate::evaluate::plots::Plot;
 use crate::evaluate::{EvalReport, Measure};
 use crate::export::card::{self, Card};
 use crate::optimise::Outcome;
@@ -58,7 +60,7 @@ pub(super) fn make(recipe: &dyn Recipe, context: &Context) -> Result<TrainReport
     let (part, cases) = recipe.calibrate(&prepared, &mut runner)?;
     let calibration = Calibration::new(COVERAGE, cases as u64, part)?;
     let measures = recipe.measure(&prepared, &mut runner, &calibration)?;
-    let report = report_of(recipe, &config, &prepared, measures);
+    let report = report_of(recipe, &config, &prepared, measures, Vec::new());
     config.metrics = report.measures.iter().map(metric).collect();
     let golden = golden_of(recipe, &prepared, &mut runner, &config.signature()?, context.seed)?;
     let text = card::write(&Card {
@@ -67,7 +69,7 @@ pub(super) fn make(recipe: &dyn Recipe, context: &Context) -> Result<TrainReport
         prepared: &prepared,
         report: &report,
         outcome: &outcome,
-    });
+    })?;
     let dir = context.out.join(spec.name).join(spec.version);
     let bundle = BundleWriter::new(config)
         .weights(weights)
@@ -91,10 +93,11 @@ pub(crate) fn report_on(recipe: &dyn Recipe, bundle: &Bundle, context: &Context)
     let calibration = Calibration::from_json(bundle.calibration_json().as_bytes())?;
     let mut measures = recipe.measure(&prepared, &mut runner, &calibration)?;
     measures.extend(recipe.external(context, &mut runner)?);
-    Ok(report_of(recipe, config, &prepared, measures))
+    let plots = pictures::of(recipe, &prepared, &mut runner, &calibration)?;
+    Ok(report_of(recipe, config, &prepared, measures, plots))
 }
 
-fn check(prepared: &Prepared) -> Result<()> {
+pub(super) fn check(prepared: &Prepared) -> Result<()> {
     let parts = &prepared.parts;
     for (name, part) in [
         ("train", &parts.train),
@@ -156,10 +159,11 @@ pub(super) fn config_of(recipe: &dyn Recipe, prepared: &Prepared, context: &Cont
             seed: context.seed,
             rows_train: prepared.parts.train.len(),
             trained_with: format!(
-                "manpasik {}: manpasik train {} --seed {}",
+                "manpasik {}: manpasik train {} --seed {}{}",
                 env!("CARGO_PKG_VERSION"),
                 spec.name,
-                context.seed
+                context.seed,
+                if context.effort == Effort::Trial { " --trial" } else { "" }
             ),
             datasets: prepared.provenance.iter().map(dataset).collect(),
         },
@@ -172,7 +176,10 @@ fn report_of(
     config: &BundleConfig,
     prepared: &Prepared,
     measures: Vec<Measure>,
+    plots: Vec<Plot>,
 ) -> EvalReport {
+    let mut remarks = recipe.remarks(&measures);
+    remarks.extend(calibration_remarks(&measures));
     EvalReport {
         model: config.name.clone(),
         version: config.version.to_string(),
@@ -181,9 +188,25 @@ fn report_of(
         synthetic: config.synthetic,
         test_set: prepared.test_set.clone(),
         rows: prepared.parts.test.len(),
-        remarks: recipe.remarks(&measures),
+        remarks,
         measures,
+        plots,
     }
+}
+
+/// Probabilities that are further from what they say than they should be, where there are rows enough to tell.
+fn calibration_remarks(measures: &[Measure]) -> Vec<String> {
+    const ERROR_MAX: f64 = 0.03;
+    const ROWS_MIN: usize = 1_000;
+    let far = measures.iter().filter(|measure| {
+        let whole = measure.subgroup.is_none() && measure.rows >= ROWS_MIN;
+        whole && measure.name.starts_with("ece") && measure.value > ERROR_MAX
+    });
+    far.map(|measure| {
+        let Measure { name, value, .. } = measure;
+        format!("The aim of a calibration error ({name}) of at most {ERROR_MAX} was missed: {value:.4}.")
+    })
+    .collect()
 }
 
 fn metric(measure: &Measure) -> MetricConfig {
@@ -212,6 +235,15 @@ fn golden_of(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missed_calibration_is_told_where_there_are_rows_enough() {
+        let ece = |value, rows| Measure::new("ece_a1c", value, rows);
+        assert_eq!(calibration_remarks(&[ece(0.04, 1_000)]).len(), 1);
+        for fine in [ece(0.03, 5_000), ece(0.2, 999), ece(0.2, 5_000).within("sex=male")] {
+            assert!(calibration_remarks(&[fine]).is_empty());
+        }
+    }
 
     #[test]
     fn other_data_than_the_bundles_own_is_refused() {

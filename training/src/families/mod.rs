@@ -16,10 +16,13 @@ mod make;
 mod matrix;
 mod out_of_fold;
 mod parts;
+mod pictures;
 mod recipe;
 mod reconstruct;
 mod regress;
+mod rivals;
 mod runner;
+mod search;
 mod sensor;
 mod thyroid;
 mod thyroid_anomaly;
@@ -31,6 +34,7 @@ pub use make::TrainReport;
 pub(crate) use make::report_on;
 pub use recipe::{Context, Effort};
 pub(crate) use recipe::{Prepared, Recipe, Spec};
+pub use search::{Search, Trial};
 
 use crate::evaluate::{Benchmark, Measure};
 
@@ -50,6 +54,14 @@ impl Family {
     /// Data that cannot be had, training that diverges, or a bundle that cannot be written.
     pub fn train(&self, context: &Context) -> Result<TrainReport> {
         make::make(self.recipe, context)
+    }
+
+    /// A search over its settings, to be run trial by trial.
+    ///
+    /// # Errors
+    /// Data that cannot be had.
+    pub fn search<'a>(&self, context: &'a Context) -> Result<Search<'a>> {
+        Search::new(self.recipe, context)
     }
 
     /// Figures of published protocols beside simple methods; none for models that have no such protocol.

@@ -86,6 +86,7 @@ pub(crate) fn out_of_fold(recipe: &dyn Recipe, context: &Context) -> Result<Vec<
     let folds = folds(&pick(prepared.truth.classes(), &rows));
     let classes = prepared.labels.len();
     let mut answers: Vec<Answers> = questions.iter().map(|_| Answers::new(rows.len(), classes)).collect();
+    let bar = context.progress.bar(&format!("folds of {}", recipe.spec().name), FOLDS);
     for fold in 0..FOLDS {
         prepared.parts = around(&folds, fold, &rows);
         let trainee = Trainee::new(&recipe.network())?;
@@ -97,7 +98,9 @@ pub(crate) fn out_of_fold(recipe: &dyn Recipe, context: &Context) -> Result<Vec<
         for (question, answers) in questions.iter().zip(&mut answers) {
             answers.fill(question, &prepared, &mut runner, &folds[fold])?;
         }
+        bar.inc(1);
     }
+    bar.finish_and_clear();
     let judge = |(question, answers): (&Question, &Answers)| judge(question, answers, &prepared, &rows);
     Ok(questions.iter().zip(&answers).flat_map(judge).collect())
 }

@@ -17,6 +17,7 @@ use super::parts::Parts;
 use super::runner::Runner;
 use super::trainee::Trainee;
 use crate::data::{Dropped, Provenance, Store};
+use crate::evaluate::plots::Plot;
 use crate::evaluate::{Benchmark, Measure};
 use crate::optimise::{Outcome, Progress};
 
@@ -186,6 +187,16 @@ pub(crate) trait Recipe: Sync {
         runner: &mut Runner,
         calibration: &Calibration,
     ) -> Result<Vec<Measure>>;
+
+    /// Pictures of the test rows beside those that every model of its kind has.
+    fn plots(
+        &self,
+        _prepared: &Prepared,
+        _runner: &mut Runner,
+        _calibration: &Calibration,
+    ) -> Result<Vec<Plot>> {
+        Ok(Vec::new())
+    }
 
     /// Figures on data of another source, reported beside the others but not written into the bundle.
     fn external(&self, _context: &Context, _runner: &mut Runner) -> Result<Vec<Measure>> {

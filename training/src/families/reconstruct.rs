@@ -141,7 +141,12 @@ pub(crate) fn figures(
     }
     for (subgroup, at) in prepared.subgroups(rows) {
         if let Some(value) = metrics::auroc(&pick(&errors, &at), &pick(&truth, &at)) {
-            measures.push(Measure::new("auroc", value, at.len()).within(&subgroup));
+            let of = |drawn: &[usize]| {
+                let at = pick(&at, drawn);
+                metrics::auroc(&pick(&errors, &at), &pick(&truth, &at))
+            };
+            let spread = interval(&pick(&groups, &at), of);
+            measures.push(Measure::new("auroc", value, at.len()).between(spread).within(&subgroup));
         }
     }
     measures

@@ -19,6 +19,7 @@ use super::matrix::Matrix;
 use super::out_of_fold::{Question, Wanted};
 use super::parts::Parts;
 use super::recipe::{Context, Person, Prepared, Recipe, Spec, Truth};
+use super::rivals;
 use super::runner::Runner;
 use super::trainee::{Trainee, body};
 use crate::boosting;
@@ -180,8 +181,8 @@ impl Recipe for Thyroid {
     ) -> Result<Vec<Measure>> {
         let rows = &prepared.parts.test;
         let probabilities = runner.first(&prepared.pick(rows))?;
-        let baseline = classify::logistic(prepared, &columns(), LABELS.len(), &BTreeSet::new());
-        Ok(classify::figures_of_classes(prepared, rows, &probabilities, &baseline, calibration))
+        let rivals = rivals::of_panels(prepared, &columns(), LABELS.len(), &BTreeSet::new());
+        Ok(classify::figures_of_classes(prepared, rows, &probabilities, &rivals, calibration))
     }
 
     fn questions(&self) -> Vec<Question> {

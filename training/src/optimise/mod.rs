@@ -4,8 +4,10 @@
 //! validation rows by which the best epoch is kept. Nothing here sees calibration or test rows.
 
 mod batches;
+mod journal;
 mod progress;
 mod schedule;
+mod tuning;
 mod weights;
 
 use anyhow::{Result, ensure};
@@ -16,8 +18,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 pub use batches::batches;
+pub use journal::{Epoch, Journal};
 pub use progress::Progress;
 pub use schedule::cosine;
+pub use tuning::Tuning;
 pub use weights::Weights;
 
 /// How long and how fast to train.
@@ -93,6 +97,8 @@ pub fn fit(
     plan: &Plan,
     progress: &Progress,
 ) -> Result<Outcome> {
+    let plan = &progress.tuning().plan(*plan);
+    progress.journal().begins(name, *plan);
     weights.draw(plan.seed)?;
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed ^ 0x0062_6174_6368_6573);
     let params = ParamsAdamW { lr: 0.0, weight_decay: plan.weight_decay, ..ParamsAdamW::default() };
@@ -104,10 +110,12 @@ pub fn fit(
     for epoch in 0..plan.epochs_max {
         let cut = batches(objective.rows(), plan.batch_rows, &mut rng);
         let steps = cut.len() * plan.epochs_max;
+        let mut sum = 0.0;
         for (index, rows) in cut.iter().enumerate() {
             optimiser.set_learning_rate(plan.learning_rate * cosine(epoch * cut.len() + index, steps));
             let loss = objective.loss(rows, &mut rng)?;
             let value = loss.to_scalar::<f32>()?;
+            sum += f64::from(value);
             ensure!(value.is_finite(), "the loss of `{name}` is {value} in epoch {}", epoch + 1);
             let mut slopes = loss.backward()?;
             limit_norm(&mut slopes, &vars, plan.slope_norm_max)?;
@@ -115,6 +123,7 @@ pub fn fit(
         }
         let figure = objective.validate()?;
         ensure!(figure.is_finite(), "the validation figure of `{name}` is {figure} in epoch {}", epoch + 1);
+        progress.journal().epoch(name, epoch + 1, sum / cut.len().max(1) as f64, figure);
         best.epochs = epoch + 1;
         if figure < best.best {
             (best.best, best.best_epoch) = (figure, epoch + 1);
@@ -221,6 +230,22 @@ mod tests {
     fn the_same_seed_gives_the_same_weights_bit_for_bit() {
         assert_eq!(run(3), run(3));
         assert_ne!(run(3).1, run(4).1);
+    }
+
+    #[test]
+    fn a_run_is_told_epoch_by_epoch_and_steered_from_outside() {
+        let weights = Weights::new();
+        let line = Line::new(&weights);
+        let progress = Progress::hidden();
+        progress.tune(Tuning { learning_rate: 0.5, ..Tuning::default() });
+        let plan = Plan { epochs_max: 3, ..Plan::default() };
+        let outcome = fit("line", &weights, &line, &plan, &progress).expect("trained");
+        let plans = progress.journal().take_plans();
+        assert_eq!(plans, [("line".to_owned(), Plan { learning_rate: plan.learning_rate / 2.0, ..plan })]);
+        let epochs = progress.journal().take_epochs();
+        assert_eq!(epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(epochs[outcome.best_epoch - 1].validation, outcome.best);
+        assert!(epochs.iter().all(|epoch| epoch.loss > 0.0));
     }
 
     #[test]

@@ -1,24 +1,37 @@
-//! Progress bars on standard error, with the time that is left; nothing is drawn where there is no terminal.
+//! How a run is followed and steered from outside: bars with the time that is left, a journal, other settings.
+//!
+//! Bars are drawn on standard error; nothing is drawn where there is no terminal.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Journal, Tuning};
 
 /// Where long work reports to.
 #[derive(Debug, Clone)]
 pub struct Progress {
     bars: MultiProgress,
+    journal: Journal,
+    tuning: Arc<Mutex<Tuning>>,
 }
 
 impl Progress {
     /// Bars on standard error, if it is a terminal.
     #[must_use]
     pub fn visible() -> Self {
-        Self { bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()) }
+        Self::drawn(ProgressDrawTarget::stderr())
     }
 
     /// No bars at all.
     #[must_use]
     pub fn hidden() -> Self {
-        Self { bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()) }
+        Self::drawn(ProgressDrawTarget::hidden())
+    }
+
+    fn drawn(target: ProgressDrawTarget) -> Self {
+        let bars = MultiProgress::with_draw_target(target);
+        Self { bars, journal: Journal::default(), tuning: Arc::default() }
     }
 
     /// A bar of `steps` that goes away when it is finished.
@@ -32,6 +45,22 @@ impl Progress {
         }
         bar.set_prefix(name.to_owned());
         bar
+    }
+
+    /// What training tells.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Changes what is trained from now on.
+    pub(crate) fn tune(&self, tuning: Tuning) {
+        *self.tuning.lock().unwrap_or_else(PoisonError::into_inner) = tuning;
+    }
+
+    /// What is changed.
+    pub(super) fn tuning(&self) -> Tuning {
+        *self.tuning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

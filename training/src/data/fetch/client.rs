@@ -16,6 +16,8 @@ use crate::TrainingError;
 use crate::data::lock::{Ecosystem, Source};
 
 const POLL: Duration = Duration::from_millis(50);
+/// How seldom the bytes that came are counted.
+const POLLS_PER_LOOK: u64 = 10;
 const SAID_CHARS_MAX: usize = 600;
 
 /// Runs the client of `source` with its output in `folder`; returns the downloaded file.
@@ -43,9 +45,11 @@ fn run(
     let log = folder.join("client.log");
     let out = File::create(&log).map_err(TrainingError::io("create", &log))?;
     let err = out.try_clone().map_err(TrainingError::io("create", &log))?;
-    command.stdin(Stdio::null()).stdout(out).stderr(err);
+    // pip writes what comes to the folder of temporary files first; there it can be counted.
+    let here = std::path::absolute(folder).map_err(TrainingError::io("find", folder))?;
+    command.env("TMPDIR", here).stdin(Stdio::null()).stdout(out).stderr(err);
     let status = match command.spawn() {
-        Ok(child) => wait(child, Duration::from_secs(wait_s_max), bar),
+        Ok(child) => wait(child, folder, Duration::from_secs(wait_s_max), bar),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(missing(source, folder)),
         Err(e) => return Err(TrainingError::Io { doing: "run", path: client_of(source).into(), source: e }),
     };
@@ -129,10 +133,15 @@ fn command_of(source: &Source, folder: &Path) -> Result<Command, TrainingError> 
     }
 }
 
-/// Waits for the child; past the deadline it is ended and `None` returned.
-fn wait(mut child: Child, limit: Duration, bar: &ProgressBar) -> io::Result<Option<ExitStatus>> {
+/// Waits for the child, with the bytes in `folder` on the bar; past the deadline it is ended and `None` returned.
+fn wait(
+    mut child: Child,
+    folder: &Path,
+    limit: Duration,
+    bar: &ProgressBar,
+) -> io::Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
-    loop {
+    for poll in 0_u64.. {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
@@ -141,9 +150,23 @@ fn wait(mut child: Child, limit: Duration, bar: &ProgressBar) -> io::Result<Opti
             child.wait()?;
             return Ok(None);
         }
-        bar.tick();
+        if poll.is_multiple_of(POLLS_PER_LOOK) {
+            bar.set_position(bytes_in(folder));
+        }
         thread::sleep(POLL);
     }
+    Ok(None)
+}
+
+/// Bytes of all files in `folder`; what cannot be read or is just going away counts nothing.
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(data) if data.is_dir() => bytes_in(&entry.path()),
+        Ok(data) => data.len(),
+        Err(_) => 0,
+    };
+    entries.map(bytes).sum()
 }
 
 /// What the client printed that matters, on one line: its errors if it marks any, else the end of it all.
@@ -199,10 +222,22 @@ mod tests {
     }
 
     #[test]
+    fn what_came_so_far_is_counted_wherever_the_client_puts_it() {
+        let dir = tempfile::tempdir().expect("dir");
+        fs::create_dir(dir.path().join("pip-unpack")).expect("folder");
+        fs::write(dir.path().join("pip-unpack/part.whl"), [0; 700]).expect("file");
+        fs::write(dir.path().join("client.log"), [0; 30]).expect("file");
+        assert_eq!(bytes_in(dir.path()), 730);
+        assert_eq!(bytes_in(&dir.path().join("gone")), 0);
+    }
+
+    #[test]
     fn a_child_past_its_limit_is_ended() {
         let child = Command::new("sleep").arg("30").spawn().expect("spawn");
         let started = Instant::now();
-        let status = wait(child, Duration::from_millis(1), &ProgressBar::hidden()).expect("wait");
+        let folder = tempfile::tempdir().expect("dir");
+        let limit = Duration::from_millis(1);
+        let status = wait(child, folder.path(), limit, &ProgressBar::hidden()).expect("wait");
         assert!(status.is_none() && started.elapsed() < Duration::from_secs(10));
     }
 

@@ -84,7 +84,7 @@ impl Store {
     /// The first failure; what came before it stays.
     pub fn fetch(&self, ids: &[&str]) -> Result<(), TrainingError> {
         let bar = self.bars.add(ProgressBar::new(ids.len() as u64));
-        if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} data sources") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} data sources {eta:>5} left") {
             bar.set_style(style);
         }
         for id in ids {
@@ -159,8 +159,12 @@ impl Store {
     }
 
     fn download(&self, source: &Source, path: &Path) -> Result<(), TrainingError> {
-        let bar = self.bars.add(ProgressBar::new_spinner());
-        bar.set_message(format!("{} ({:.1} MB)", source.file, source.bytes as f64 / 1e6));
+        let bar = self.bars.add(ProgressBar::new(source.bytes));
+        if let Ok(style) = ProgressStyle::with_template("{msg} {bar:24} {bytes}/{total_bytes} {eta:>5} left")
+        {
+            bar.set_style(style);
+        }
+        bar.set_message(source.file.clone());
         let folder = self.downloads.join(format!(".{}.{}.part", source.id, std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).map_err(TrainingError::io("make folder", &folder))?;

@@ -11,6 +11,7 @@ use models::family::anomaly::channel_name;
 use rand_chacha::ChaCha8Rng;
 
 use super::simulate::{self, CHANNELS};
+use crate::evaluate::bootstrap::interval;
 use crate::evaluate::{Measure, metrics};
 use crate::families::golden;
 use crate::families::matrix::Matrix;
@@ -151,16 +152,21 @@ impl Recipe for SensorCalibration {
         };
         let (after, uncorrected) = (r2(&answers), r2(&before));
         let worst = |all: &[f64]| all.iter().copied().fold(f64::INFINITY, f64::min);
-        let rmse = |from: &Matrix| {
-            let flat = |m: &Matrix| m.data.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
-            metrics::rmse(&flat(from), &flat(&truth))
+        let squares = |from: &Matrix| -> Vec<f64> {
+            let row = |row| from.row(row).iter().zip(truth.row(row)).map(|(a, b)| f64::from(a - b).powi(2));
+            (0..rows.len()).map(|at| metrics::mean(row(at))).collect()
         };
+        let rmse = |from: &Matrix| metrics::mean(squares(from).into_iter()).sqrt();
+        let own = squares(&answers);
+        let spread =
+            interval(&prepared.groups(rows), |at| Some(metrics::mean(at.iter().map(|row| own[*row])).sqrt()));
         Ok(vec![
             Measure::new("r2_mean_working", metrics::mean(after.iter().copied()), rows.len())
                 .against("without calibration", Some(metrics::mean(uncorrected.iter().copied()))),
             Measure::new("r2_worst_working", worst(&after), rows.len())
                 .against("without calibration", Some(worst(&uncorrected))),
             Measure::new("rmse_ohm", rmse(&answers), rows.len())
+                .between(spread)
                 .against("without calibration", Some(rmse(&before))),
         ])
     }

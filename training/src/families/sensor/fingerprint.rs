@@ -14,6 +14,7 @@ use models::calibration::{Calibration, Part};
 use rand_chacha::ChaCha8Rng;
 
 use super::simulate::{self, CHANNELS};
+use crate::evaluate::bootstrap::{interval, pick};
 use crate::evaluate::{Measure, metrics};
 use crate::families::classify::{self, Hiding};
 use crate::families::golden;
@@ -126,8 +127,11 @@ impl Recipe for SensorFingerprint {
             }
             classes.iter().map(|class| numbers[&design(&all[*class])]).collect()
         };
+        let groups = prepared.groups(rows);
+        let spread = interval(&groups, |at| Some(metrics::accuracy(&pick(&said, at), &pick(&truth, at))));
         let mut measures = vec![
             Measure::new("top1", metrics::accuracy(&said, &truth), rows.len())
+                .between(spread)
                 .against("chance", Some(1.0 / all.len() as f64)),
             Measure::new("top1_design", metrics::accuracy(&designs(&said), &designs(&truth)), rows.len()),
             Measure::new("ece", metrics::calibration_error(&flat, &truth, all.len()), rows.len()),

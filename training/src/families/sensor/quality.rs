@@ -17,13 +17,12 @@ use rand_chacha::ChaCha8Rng;
 
 use super::simulate;
 use crate::evaluate::Measure;
-use crate::evaluate::baseline::Logistic;
-use crate::evaluate::bootstrap::pick;
 use crate::families::classify::{self, Hiding};
 use crate::families::golden;
 use crate::families::matrix::Matrix;
 use crate::families::parts::Parts;
 use crate::families::recipe::{Context, Person, Prepared, Recipe, Spec, Truth};
+use crate::families::rivals;
 use crate::families::runner::Runner;
 use crate::families::trainee::{Trainee, body};
 use crate::optimise::{Outcome, Plan};
@@ -187,11 +186,8 @@ impl Recipe for SensorQuality {
     ) -> Result<Vec<Measure>> {
         let rows = &prepared.parts.test;
         let probabilities = runner.first(&prepared.pick(rows))?;
-        let table = |rows: &[usize]| prepared.inputs[0].pick(rows).to_f64();
-        let train = &prepared.parts.train;
-        let logistic = Logistic::fit(&table(train), &pick(prepared.truth.classes(), train), LABELS.len());
-        let baseline: Vec<f64> = table(rows).iter().flat_map(|row| logistic.predict(row)).collect();
-        Ok(classify::figures_of_classes(prepared, rows, &probabilities, &baseline, calibration))
+        let rivals = rivals::of_table(prepared, LABELS.len(), |rows| prepared.inputs[0].pick(rows).to_f64());
+        Ok(classify::figures_of_classes(prepared, rows, &probabilities, &rivals, calibration))
     }
 
     fn golden(&self, prepared: &Prepared, _rng: &mut ChaCha8Rng) -> Vec<Matrix> {

@@ -151,10 +151,12 @@ impl Recipe for SensorValue {
             let own = of_analyte(&predicted, &truth, figures, calibration.coverage());
             measures.extend(own.into_iter().map(|measure| measure.within(&format!("analyte={label}"))));
         }
-        let of = |name: &str| measures.iter().filter(|m| m.name == name).map(|m| m.value).collect::<Vec<_>>();
-        let worst = of("r2").into_iter().fold(f64::INFINITY, f64::min);
-        let coverage = metrics::mean(of("coverage").into_iter());
-        measures.insert(0, Measure::new("r2_worst_analyte", worst, rows.len()));
+        let of = |name: &'static str| measures.iter().filter(move |measure: &&Measure| measure.name == name);
+        let worst = of("r2").min_by(|a, b| a.value.total_cmp(&b.value)).context("there is no analyte")?;
+        let worst =
+            Measure::new("r2_worst_analyte", worst.value, worst.rows).between(worst.low.zip(worst.high));
+        let coverage = metrics::mean(of("coverage").map(|measure| measure.value));
+        measures.insert(0, worst);
         measures.insert(1, Measure::new("coverage", coverage, rows.len()));
         Ok(measures)
     }
