@@ -6,11 +6,13 @@ mod algebra;
 mod boosted;
 mod linear;
 mod outlier;
+mod profile;
 mod tree;
 
 pub use boosted::Boosted;
 pub use linear::{Logistic, Ridge};
-pub use outlier::{Mahalanobis, Neighbours};
+pub use outlier::{LocalOutlierFactor, Mahalanobis, Neighbours};
+pub use profile::{Side, covering_mean, matrix_profile};
 
 /// Median, mean and standard deviation of each column of the training rows.
 #[derive(Debug, Clone, PartialEq)]
