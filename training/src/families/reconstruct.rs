@@ -25,6 +25,9 @@ use crate::optimise::Objective;
 /// Share of ordinary rows that may raise an alarm: the sources ask for the 99.5 percentile.
 pub(crate) const FALSE_ALARM_RATE: f64 = 0.005;
 
+/// Fewest rows of a part of the test set behind a figure.
+const ROWS_MIN: usize = 30;
+
 /// Mean squared error of reconstruction of what is there, also of what was hidden from the input: a value
 /// has to follow from the others, not from itself.
 pub(crate) struct Reconstruction<'a> {
@@ -146,6 +149,7 @@ pub(crate) fn figures(
     measures.extend(judged.rates(&everyone));
     for (subgroup, at) in prepared.subgroups(rows).into_iter().chain(by_gaps(prepared, rows)) {
         let parts = judged.auroc(&at).into_iter().chain(judged.rates(&at));
+        let parts = parts.filter(|measure| measure.rows >= ROWS_MIN);
         measures.extend(parts.map(|measure| measure.within(&subgroup)));
     }
     measures

@@ -129,7 +129,7 @@ fn area(series: &MarkedSeries, streamed: &Streamed) -> Result<Vec<Benchmark>> {
         beside.map(|(name, scores)| (name, scores[streamed.judged()].to_vec())).collect();
     let named = beside.iter().filter_map(|(name, scores)| Some((*name, scores, of(scores, &everyone)?)));
     let best = named.max_by(|a, b| a.2.total_cmp(&b.2)).context("no marked point after the start")?;
-    let figure = |key: &str, scores: &[f64], protocol: &str| {
+    let figure = |key: &str, scores: &[f64], protocol: &str| -> Result<Benchmark> {
         let value = of(scores, &everyone).context("no marked point after the start")?;
         let benchmark = Benchmark::new(key, value, Target::AtLeast(0.94), truth.len(), protocol);
         let benchmark = benchmark.between(blocks.interval(|at| of(scores, at)));
