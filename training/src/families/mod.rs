@@ -31,8 +31,8 @@ use anyhow::Result;
 pub use make::TrainReport;
 pub(crate) use make::report_on;
 pub use recipe::{Context, Effort};
-pub use series_anomaly::{NAME as SERIES_ANOMALY, benchmarks as series_benchmarks};
 pub(crate) use recipe::{Prepared, Recipe, Spec};
+pub use series_anomaly::{NAME as SERIES_ANOMALY, benchmarks as series_benchmarks};
 
 use crate::evaluate::{Benchmark, Measure};
 

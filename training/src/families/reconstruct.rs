@@ -157,12 +157,8 @@ pub(crate) fn figures(
 
 /// Whether each error is above the threshold.
 fn alarms(errors: &[f64], calibration: &Calibration) -> Vec<bool> {
-    match calibration.part() {
-        Part::Normality(normality) => {
-            errors.iter().map(|error| normality.anomalous(normality.score(*error))).collect()
-        }
-        _ => Vec::new(),
-    }
+    let Part::Normality(normality) = calibration.part() else { return Vec::new() };
+    errors.iter().map(|error| normality.anomalous(normality.score(*error))).collect()
 }
 
 /// Rows with all values and rows with gaps, where there are both, as positions within `rows`.
@@ -190,9 +186,9 @@ impl Judged {
         let figures = [("auroc", metrics::auroc as BinaryFigure), ("auprc", metrics::auprc)];
         let area = |(name, of): (&str, BinaryFigure)| {
             let value = of(&self.errors, &self.strange)?;
-            let spread =
-                interval(&self.groups, |at| of(&pick(&self.errors, at), &pick(&self.strange, at)));
-            let beside = |(method, scores): &(&str, Vec<f64>)| Some((method.to_string(), of(scores, &self.strange)?));
+            let spread = interval(&self.groups, |at| of(&pick(&self.errors, at), &pick(&self.strange, at)));
+            let beside =
+                |(method, scores): &(&str, Vec<f64>)| Some((method.to_string(), of(scores, &self.strange)?));
             let best = baselines.iter().filter_map(beside).max_by(|a, b| a.1.total_cmp(&b.1));
             let measure = Measure::new(name, value, self.errors.len()).between(spread);
             Some(match best {

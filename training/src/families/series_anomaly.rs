@@ -24,12 +24,14 @@ const NEAR: usize = 100;
 /// Windows of the matrix profile in published figures on the electrocardiogram.
 const PUBLISHED_WINDOW: usize = 120;
 
-/// A series with its points after the start scored; the last ones, which are not settled, are left out of all figures.
+/// A series with its points after the start scored.
 struct Streamed {
     window: usize,
-    /// Settled scores by point after the start.
+    /// Points that were settled, in order from the start.
     settled: Vec<Scored>,
-    /// Scores of the same points at arrival.
+    /// Settled distances of all points; of the last ones, whose windows end with the series, as far as it goes.
+    distances: Vec<f64>,
+    /// Distances of the same points at arrival.
     arrival: Vec<f64>,
     strange: Vec<bool>,
     /// Stated probability of a false alarm within a window.
@@ -52,7 +54,8 @@ pub fn benchmarks(store: &Store) -> Result<Vec<Benchmark>> {
 /// One pass over the points after the start.
 fn stream(series: &MarkedSeries) -> Result<Streamed> {
     let name = series.name;
-    let (start, rest) = series.values.split_at_checked(START).with_context(|| format!("`{name}` is too short"))?;
+    let (start, rest) =
+        series.values.split_at_checked(START).with_context(|| format!("`{name}` is too short"))?;
     let mut discord = Discord::new(start).with_context(|| format!("the start of `{name}`"))?;
     let (mut settled, mut arrival) = (Vec::new(), Vec::new());
     for value in rest {
@@ -60,25 +63,23 @@ fn stream(series: &MarkedSeries) -> Result<Streamed> {
         arrival.push(step.arrival.distance);
         settled.extend(step.settled);
     }
-    arrival.truncate(settled.len());
-    let strange = (START..START + settled.len()).map(|at| series.strange.contains(&at)).collect();
-    Ok(Streamed { window: discord.window(), settled, arrival, strange, rate: discord.false_alarm_rate() })
+    let mut distances: Vec<f64> = settled.iter().map(|point| point.distance).collect();
+    distances.extend((settled.len()..arrival.len()).map(|at| metrics::mean(arrival[at..].iter().copied())));
+    let strange = (START..series.values.len()).map(|at| series.strange.contains(&at)).collect();
+    let (window, rate) = (discord.window(), discord.false_alarm_rate());
+    Ok(Streamed { window, settled, distances, arrival, strange, rate })
 }
 
 impl Streamed {
-    fn scores(&self) -> Vec<f64> {
-        self.settled.iter().map(|point| point.distance).collect()
-    }
-
     /// Points of the whole series that are judged.
     fn judged(&self) -> Range<usize> {
-        START..START + self.settled.len()
+        START..START + self.distances.len()
     }
 
     fn protocol(&self) -> String {
         format!(
             "one pass after {START} ordinary points; window {} by the period of these; each point by its settled \
-             score, known {} points after it",
+             score, known {} points after it or at the end",
             self.window,
             self.window - 1
         )
@@ -110,10 +111,13 @@ fn hit(series: &MarkedSeries, streamed: &Streamed) -> Benchmark {
     let best = beside.max_by(|a, b| a.1.total_cmp(&b.1));
     let benchmark = Benchmark::new(
         "ucr135/hit",
-        hits(&streamed.scores()),
+        hits(&streamed.distances),
         Target::AtLeast(1.0),
-        streamed.settled.len(),
-        &format!("{}; 1 when the highest lies within {NEAR} points of the marked stretch", streamed.protocol()),
+        streamed.distances.len(),
+        &format!(
+            "{}; 1 when the highest lies within {NEAR} points of the marked stretch",
+            streamed.protocol()
+        ),
     );
     benchmark.against(best.map_or("", |best| best.0), best.map(|best| best.1), None)
 }
@@ -136,24 +140,27 @@ fn area(series: &MarkedSeries, streamed: &Streamed) -> Result<Vec<Benchmark>> {
         let gain = blocks.interval(|at| Some(of(scores, at)? - of(best.1, at)?));
         Ok(benchmark.against(best.0, Some(best.2), gain))
     };
-    let arrival = format!("one pass after {START} ordinary points; window {}; each point at arrival", streamed.window);
+    let arrival =
+        format!("one pass after {START} ordinary points; window {}; each point at arrival", streamed.window);
     Ok(vec![
-        figure("mitdb/auroc", &streamed.scores(), &streamed.protocol())?,
+        figure("mitdb/auroc", &streamed.distances, &streamed.protocol())?,
         figure("mitdb/auroc_at_arrival", &streamed.arrival, &arrival)?,
     ])
 }
 
 /// Share of ordinary windows' worth of points in which an alarm is raised, against the stated probability.
 fn false_alarms(task: &str, streamed: &Streamed) -> Option<Benchmark> {
-    let Blocks { ordinary, .. } = Blocks::of(&streamed.strange, streamed.window);
+    let Blocks { ordinary, .. } = Blocks::of(&streamed.strange[..streamed.settled.len()], streamed.window);
     let alarm = |block: &Vec<usize>| block.iter().any(|at| streamed.settled[*at].anomalous);
     let alarms: Vec<f64> = ordinary.iter().map(|block| f64::from(u8::from(alarm(block)))).collect();
     let share = |at: &[usize]| (!at.is_empty()).then(|| metrics::mean(at.iter().map(|i| alarms[*i])));
     let everyone: Vec<usize> = (0..alarms.len()).collect();
     let groups: Vec<u64> = (0..).take(alarms.len()).collect();
-    let protocol = format!("{}; share of ordinary windows with an alarm, stated beforehand", streamed.protocol());
+    let protocol =
+        format!("{}; share of ordinary windows with an alarm, stated beforehand", streamed.protocol());
     let key = format!("{task}/false_alarm_rate");
-    let benchmark = Benchmark::new(key, share(&everyone)?, Target::AtMost(streamed.rate), alarms.len(), &protocol);
+    let benchmark =
+        Benchmark::new(key, share(&everyone)?, Target::AtMost(streamed.rate), alarms.len(), &protocol);
     Some(benchmark.between(interval(&groups, share)))
 }
 
@@ -207,14 +214,19 @@ mod tests {
             license_data: String::new(),
             citation: String::new(),
         };
-        MarkedSeries { name: "t", values: (0..3_000).map(beat).collect(), strange: strange.clone(), provenance }
+        MarkedSeries {
+            name: "t",
+            values: (0..3_000).map(beat).collect(),
+            strange: strange.clone(),
+            provenance,
+        }
     }
 
     #[test]
     fn a_beat_upside_down_is_hit_beside_the_simple_methods() {
         let series = marked();
         let streamed = stream(&series).expect("scored");
-        assert_eq!((streamed.window, streamed.settled.len()), (50, 1_800 - 49));
+        assert_eq!((streamed.window, streamed.settled.len(), streamed.distances.len()), (50, 1_751, 1_800));
         assert_eq!(hit(&series, &streamed).value, 1.0);
         let areas = area(&series, &streamed).expect("areas");
         assert!(areas[0].value > 0.97 && areas[0].low.is_some() && areas[0].baseline.is_some());

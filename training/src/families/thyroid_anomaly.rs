@@ -196,8 +196,9 @@ impl Recipe for ThyroidAnomaly {
         let value = area(&errors, &everyone).context("no ordinary or no strange panel to ask about")?;
         let beside = simple(&prepared, &learnt, &rows);
         let best = beside.iter().filter_map(|(name, scores)| Some((*name, scores, area(scores, &everyone)?)));
-        let benchmark = Benchmark::new("thyroid_oneclass/auroc", value, Target::AtLeast(0.96), rows.len(), PROTOCOL)
-            .between(interval(&groups, |at| area(&errors, at)));
+        let benchmark =
+            Benchmark::new("thyroid_oneclass/auroc", value, Target::AtLeast(0.96), rows.len(), PROTOCOL)
+                .between(interval(&groups, |at| area(&errors, at)));
         Ok(vec![match best.max_by(|a, b| a.2.total_cmp(&b.2)) {
             Some((name, scores, of)) => {
                 let gain = interval(&groups, |at| Some(area(&errors, at)? - area(scores, at)?));

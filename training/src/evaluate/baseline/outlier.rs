@@ -79,9 +79,8 @@ impl LocalOutlierFactor {
         let scaling = Scaling::fit(normals);
         let normals: Vec<Vec<f64>> = normals.iter().map(|row| scaling.apply(row)).collect();
         let count = count.clamp(1, normals.len().saturating_sub(1).max(1));
-        let around: Vec<Vec<(f64, usize)>> = (0..normals.len())
-            .map(|own| nearest(&normals, &normals[own], count, Some(own)))
-            .collect();
+        let around: Vec<Vec<(f64, usize)>> =
+            (0..normals.len()).map(|own| nearest(&normals, &normals[own], count, Some(own))).collect();
         let reach = around.iter().map(|near| near.iter().map(|(d, _)| *d).fold(0.0, f64::max)).collect();
         let mut fitted = Self { scaling, normals, count, reach, density: Vec::new() };
         fitted.density = around.iter().map(|near| fitted.density_of(near)).collect();

@@ -30,7 +30,7 @@ pub fn matrix_profile(series: &[f64], window: usize, side: Side) -> Vec<f64> {
     for lag in first..moments.len() {
         let mut product = 0.0;
         for at in 0..moments.len() - lag {
-            product = if at % RENEWED_EVERY == 0 {
+            product = if at.is_multiple_of(RENEWED_EVERY) {
                 dot(series, at..at + window, lag)
             } else {
                 let (out, next) = (at - 1, at + window - 1);
