@@ -174,8 +174,8 @@ impl Discord {
         let oldest = self.newest.pop_front().unwrap_or_default();
         self.newest.push_back(value);
         for at in (1..self.products.len()).rev() {
-            self.products[at] =
-                self.products[at - 1] - oldest * self.start[at - 1] + value * self.start[at + self.window - 1];
+            self.products[at] = self.products[at - 1] - oldest * self.start[at - 1]
+                + value * self.start[at + self.window - 1];
         }
         let first = self.newest.iter().zip(&self.start).map(|(a, b)| a * b).sum();
         if let Some(product) = self.products.first_mut() {
@@ -185,9 +185,10 @@ impl Discord {
         // The first windows still hold points of the start and must not be found in themselves.
         let taken = self.taken.min(self.window as u64) as usize;
         let free = (self.start.len() + taken + 2 - 2 * self.window).min(self.products.len());
-        let alike = self.products[..free].iter().zip(&self.moments).map(|(product, other)| {
-            self.likeness(*product, own, *other)
-        });
+        let alike = self.products[..free]
+            .iter()
+            .zip(&self.moments)
+            .map(|(product, other)| self.likeness(*product, own, *other));
         distance(alike.fold(-1.0, f64::max))
     }
 
@@ -200,7 +201,8 @@ impl Discord {
             for at in 0..windows - lag {
                 if at > 0 {
                     let (out, next) = (at - 1, at + self.window - 1);
-                    product += self.start[next] * self.start[next + lag] - self.start[out] * self.start[out + lag];
+                    product +=
+                        self.start[next] * self.start[next + lag] - self.start[out] * self.start[out + lag];
                 }
                 let alike = self.likeness(product, self.moments[at], self.moments[at + lag]);
                 best[at] = best[at].max(alike);
@@ -296,7 +298,7 @@ mod tests {
         (0..points).map(at).collect()
     }
 
-    /// The definition, window by window.
+    /// The definition, window by window, of the windows that end after the start.
     fn batch(series: &[f64], start: usize, window: usize) -> Vec<f64> {
         let standard = |part: &[f64]| {
             let Moments { mean, deviation } = Moments::of(part.iter());
@@ -392,9 +394,9 @@ mod tests {
             let mut discord = Discord::with_window(&series[..start], window).expect("a start");
             let steps: Vec<Step> =
                 series[start..].iter().map(|v| discord.push(*v).expect("finite")).collect();
-            // The first entry is the last window of the start itself.
-            let expected = &batch(&series, start, window)[1..];
-            for (step, expected) in steps.iter().zip(expected) {
+            let expected = batch(&series, start, window);
+            prop_assert_eq!(expected.len(), steps.len());
+            for (step, expected) in steps.iter().zip(&expected) {
                 prop_assert!((step.arrival.distance - expected).abs() < 1e-6, "{step:?} {expected}");
             }
             for settled in steps.iter().filter_map(|step| step.settled) {
