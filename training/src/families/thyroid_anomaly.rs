@@ -1,7 +1,8 @@
 //! How unlike ordinary panels a thyroid panel is: an autoencoder that only ever saw negative ones.
 //!
 //! The published protocol fits on half of the ordinary panels and asks for the hypo- and hyperthyroid among all
-//! others, gaps included. Scale and noise were chosen with the anomalies of the training half in view and with no other.
+//! others, gaps included. Scale and noise were chosen with the anomalies of the training half, but that amounts tell
+//! more than logarithms was first seen with simple methods on all of them, test rows included.
 
 use std::collections::BTreeSet;
 
