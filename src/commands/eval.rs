@@ -11,7 +11,7 @@ use serde::Serialize;
 use training::{
     data::Store,
     evaluate::{self, Benchmark, EvalReport, Measure, page},
-    families::{ALL, Context, Effort},
+    families::{ALL, Context, Effort, SERIES_ANOMALY, series_benchmarks},
     food::{self, Sighting},
     optimise::Progress,
 };
@@ -78,6 +78,10 @@ fn benchmarks(config: &Config, eval: &cli::Eval, json: bool) -> anyhow::Result<V
         let context = context(config, Store::open(&config.data_dir)?, 1, json);
         let measured = family.benchmarks(&context);
         benchmarks.extend(measured.with_context(|| format!("the published protocol of `{}`", family.name))?);
+    }
+    if wanted(SERIES_ANOMALY) {
+        let measured = series_benchmarks(&Store::open(&config.data_dir)?);
+        benchmarks.extend(measured.with_context(|| format!("the published protocol of `{SERIES_ANOMALY}`"))?);
     }
     if let (Some(name), true) = (&eval.bundle, benchmarks.is_empty()) {
         bail!("`{name}` has no published protocol; `manpasik eval --all --benchmarks` shows which have");

@@ -85,7 +85,7 @@ pub struct RegressorConfig {
 }
 
 /// `[network] kind = "autoencoder"`: standardised residual and its mean square over the
-/// columns that are present. The narrowest hidden layer is the bottleneck.
+/// columns that are present. A narrow hidden layer, or training on disturbed rows, keeps it from copying.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AutoencoderConfig {

@@ -8,6 +8,7 @@
 
 pub mod anomaly;
 pub mod biomarker;
+pub mod discord;
 pub mod encoder;
 pub mod food;
 pub mod health_score;

@@ -11,6 +11,7 @@
 //! | [`nhanes`] | population survey, United States 2017-2018 | one examination each |
 //! | [`cgm`] | continuous glucose, 24 people and two external ones | many readings each |
 //! | [`mortality`] | follow-up cohorts: nafld, flchain, nhefs | one baseline each |
+//! | [`series`] | two series with a marked stretch | one recording each |
 
 mod archive;
 pub mod cgm;
@@ -20,6 +21,7 @@ mod lock;
 pub mod mortality;
 pub mod nhanes;
 pub mod pickle;
+pub mod series;
 mod split;
 mod table;
 pub mod thyroid;

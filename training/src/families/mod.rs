@@ -14,6 +14,7 @@ mod golden;
 mod health_score;
 mod make;
 mod matrix;
+mod noise;
 mod out_of_fold;
 mod parts;
 mod pictures;
@@ -24,6 +25,7 @@ mod rivals;
 mod runner;
 mod search;
 mod sensor;
+mod series_anomaly;
 mod thyroid;
 mod thyroid_anomaly;
 mod trainee;
@@ -35,6 +37,7 @@ pub(crate) use make::report_on;
 pub use recipe::{Context, Effort};
 pub(crate) use recipe::{Prepared, Recipe, Spec};
 pub use search::{Search, Trial};
+pub use series_anomaly::{NAME as SERIES_ANOMALY, benchmarks as series_benchmarks};
 
 use crate::evaluate::{Benchmark, Measure};
 

@@ -5,10 +5,12 @@
 mod algebra;
 mod linear;
 mod outlier;
+mod profile;
 
 pub use crate::boosting::Boosted;
 pub use linear::{Logistic, Ridge};
-pub use outlier::{Mahalanobis, Neighbours};
+pub use outlier::{LocalOutlierFactor, Mahalanobis, Neighbours};
+pub use profile::{Side, covering_mean, matrix_profile};
 
 /// Median, mean and standard deviation of each column of the training rows.
 #[derive(Debug, Clone, PartialEq)]

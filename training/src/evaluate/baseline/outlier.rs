@@ -1,4 +1,5 @@
-//! Simple one-class methods: distance to the centre of the normal rows, and to their nearest neighbours.
+//! Simple one-class methods: distance to the centre of the normal rows, to their nearest neighbours, and density
+//! beside that of the neighbours.
 
 use super::Scaling;
 use super::algebra::{Factor, Square};
@@ -60,6 +61,63 @@ impl Neighbours {
     }
 }
 
+/// Local outlier factor (Breunig and others, 2000): how much sparser it is around a row than around its neighbours.
+pub struct LocalOutlierFactor {
+    scaling: Scaling,
+    normals: Vec<Vec<f64>>,
+    count: usize,
+    /// Distance of each normal row to its furthest neighbour.
+    reach: Vec<f64>,
+    /// Local density of each normal row.
+    density: Vec<f64>,
+}
+
+impl LocalOutlierFactor {
+    /// Keeps `normals` (gaps are NaN) and measures how dense it is around each among its `count` neighbours.
+    #[must_use]
+    pub fn fit(normals: &[Vec<f64>], count: usize) -> Self {
+        let scaling = Scaling::fit(normals);
+        let normals: Vec<Vec<f64>> = normals.iter().map(|row| scaling.apply(row)).collect();
+        let count = count.clamp(1, normals.len().saturating_sub(1).max(1));
+        let around: Vec<Vec<(f64, usize)>> =
+            (0..normals.len()).map(|own| nearest(&normals, &normals[own], count, Some(own))).collect();
+        let reach = around.iter().map(|near| near.iter().map(|(d, _)| *d).fold(0.0, f64::max)).collect();
+        let mut fitted = Self { scaling, normals, count, reach, density: Vec::new() };
+        fitted.density = around.iter().map(|near| fitted.density_of(near)).collect();
+        fitted
+    }
+
+    /// The factor of one row, about 1 where it is as dense as among its neighbours; larger is stranger.
+    #[must_use]
+    pub fn score(&self, row: &[f64]) -> f64 {
+        let near = nearest(&self.normals, &self.scaling.apply(row), self.count, None);
+        if near.is_empty() {
+            return 0.0;
+        }
+        let theirs = near.iter().map(|(_, at)| self.density[*at]).sum::<f64>() / near.len() as f64;
+        theirs / self.density_of(&near)
+    }
+
+    /// The inverse of the mean distance, which is no less than a neighbour's own reach. Repeated rows lie at no
+    /// distance; the bound keeps their density finite.
+    fn density_of(&self, near: &[(f64, usize)]) -> f64 {
+        let mean = near.iter().map(|(d, at)| d.max(self.reach[*at])).sum::<f64>() / near.len().max(1) as f64;
+        1.0 / (mean + 1e-10)
+    }
+}
+
+/// Distances and places of the `count` rows nearest to `row`, the row at `own` left out.
+fn nearest(rows: &[Vec<f64>], row: &[f64], count: usize, own: Option<usize>) -> Vec<(f64, usize)> {
+    let distance = |other: &[f64]| row.iter().zip(other).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+    let others = rows.iter().enumerate().filter(|(at, _)| own != Some(*at));
+    let mut near: Vec<(f64, usize)> = others.map(|(at, other)| (distance(other), at)).collect();
+    if count < near.len() {
+        near.select_nth_unstable_by(count, |a, b| a.0.total_cmp(&b.0));
+        near.truncate(count);
+    }
+    near.iter().map(|(square, at)| (square.sqrt(), *at)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +141,18 @@ mod tests {
         let neighbours = Neighbours::fit(&normals(), 1);
         assert!(neighbours.score(&normals()[7]) < 1e-12);
         assert_eq!(Neighbours::fit(&[], 3).score(&[]), 0.0);
+    }
+
+    #[test]
+    fn what_lies_beside_a_dense_group_is_strange_where_it_is_ordinary_beside_a_sparse_one() {
+        let group = |scale: f64, at: f64| {
+            (0..100).map(move |i| vec![at + scale * f64::from(i % 10), scale * f64::from(i / 10)])
+        };
+        let rows: Vec<Vec<f64>> = group(0.01, 0.0).chain(group(1.0, 20.0)).collect();
+        let factor = LocalOutlierFactor::fit(&rows, 8);
+        let (dense, sparse) = (factor.score(&[0.5, 0.05]), factor.score(&[19.5, 4.5]));
+        assert!(dense > 5.0 * sparse, "{dense} {sparse}");
+        assert!((factor.score(&[24.0, 5.0]) - 1.0).abs() < 0.2);
+        assert_eq!(LocalOutlierFactor::fit(&[], 3).score(&[]), 0.0);
     }
 }

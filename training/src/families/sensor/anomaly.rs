@@ -122,7 +122,7 @@ impl Recipe for SensorAnomaly {
             seed: context.seed,
             ..Plan::default()
         };
-        let objective = Reconstruction { prepared, trainee, hiding: Hiding::default() };
+        let objective = Reconstruction { prepared, trainee, hiding: Hiding::default(), noise: None };
         optimise::fit(self.spec().name, trainee.weights(), &objective, &plan, &context.progress)
     }
 
