@@ -1,7 +1,12 @@
 //! The committed nutrition table and the network conversion, against the real downloads.
 
+use std::io::Write as _;
+
+use flate2::{Compression, Crc, write::ZlibEncoder};
 use models::engine::{OnnxEngine, OnnxOptions};
-use models::{Bundle, bundle::Quantisation};
+use models::family::food::Encoder;
+use models::{Batch, Bundle, bundle::Quantisation};
+use rand::{Rng as _, SeedableRng as _};
 use training::food::{Sighting, convert_from_store, measure, nutrition, record_table, write_bundle};
 
 use crate::real_data::{installed, store_with};
@@ -71,4 +76,60 @@ fn the_committed_record_is_what_both_variants_see() {
             (a, b) => assert_eq!(a, b, "write it again with MANPASIK_WRITE_FOOD_RECORD"),
         }
     }
+}
+
+/// A PNG of 64 x 64 pixels of noise.
+fn noise() -> Vec<u8> {
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
+    let mut lines = Vec::new();
+    for _ in 0..64 {
+        // Each line begins with its filter: none.
+        lines.push(0);
+        lines.extend((0..3 * 64).map(|_| rng.random::<u8>()));
+    }
+    let mut data = ZlibEncoder::new(Vec::new(), Compression::fast());
+    data.write_all(&lines).expect("packs");
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    let head = [&[0, 0, 0, 64, 0, 0, 0, 64][..], &[8, 2, 0, 0, 0]].concat();
+    for (kind, body) in [(b"IHDR", head), (b"IDAT", data.finish().expect("packs")), (b"IEND", Vec::new())] {
+        let part = [&kind[..], &body].concat();
+        let mut crc = Crc::new();
+        crc.update(&part);
+        png.extend(u32::try_from(body.len()).expect("small").to_be_bytes());
+        png.extend(part);
+        png.extend(crc.sum().to_be_bytes());
+    }
+    png
+}
+
+#[test]
+fn noise_a_cat_and_a_person_leave_it_unsure_and_a_coffee_does_not() {
+    let (Some(store), Some(data)) =
+        (store_with(&["efficientnet-lite2", "coffee-photo"]), std::env::var_os("MANPASIK_DATA_DIR"))
+    else {
+        return;
+    };
+    let Ok(engine) = OnnxEngine::find(None, &[installed().join("lib")], OnnxOptions { intra_threads: 1 })
+    else {
+        return;
+    };
+    let out = tempfile::tempdir().expect("dir");
+    let folder = write_bundle(data.as_ref(), out.path(), &engine, Quantisation::Fp32).expect("made");
+    let bundle = Bundle::open(&folder).expect("sound");
+    let (encoder, mut model) = (Encoder::new(&bundle).expect("fits"), bundle.load(&engine).expect("loads"));
+    let mut look = |photo: &[u8], explain| {
+        let encoded = encoder.encode(photo, None, explain).expect("encodes");
+        let outputs = model.run(Batch { tensors: encoded.tensors.clone() }).expect("runs").tensors;
+        encoder.decode(&encoded, &outputs).expect("decodes")
+    };
+    assert!(look(&noise(), false).unsure, "noise");
+    let photo = |name| store.member("coffee-photo", &format!("skimage/data/{name}.png")).expect("there");
+    for name in ["chelsea", "astronaut"] {
+        assert!(look(&photo(name), false).unsure, "{name}");
+    }
+    let coffee = look(&photo("coffee"), true);
+    assert!(!coffee.unsure && coffee.candidates[0].row.label == "Espresso");
+    let explanation = coffee.explanation.expect("asked for");
+    let sum: f64 = explanation.contributions.iter().map(|part| part.contribution).sum();
+    assert!((explanation.base_value + sum - coffee.candidates[0].confidence).abs() < 1e-6);
 }
