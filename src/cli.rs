@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Overrides, VectorStoreKind};
 
@@ -175,6 +175,15 @@ pub(crate) struct Eval {
     pub(crate) benchmarks: bool,
 }
 
+/// Number format of the weights of a fetched model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Variant {
+    /// Single precision.
+    Fp32,
+    /// Half precision.
+    Fp16,
+}
+
 /// What to do with bundles.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsCommand {
@@ -194,6 +203,9 @@ pub(crate) enum ModelsCommand {
     Fetch {
         /// Name of the model.
         name: String,
+        /// Number format of the weights: fp16 has half the size (food only) and serves where fp32 is not installed.
+        #[arg(long, value_enum, default_value_t = Variant::Fp32)]
+        variant: Variant,
     },
     /// Sign a bundle, and say the public key that servers must trust (models.trusted_keys).
     Sign {

@@ -7,12 +7,15 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use models::{Bundle, Engine, bundle::SecretKey};
+use models::{
+    Bundle, Engine,
+    bundle::{Quantisation, SecretKey},
+};
 use serde::Serialize;
 
 use crate::{
     app::engines,
-    cli::ModelsCommand,
+    cli::{ModelsCommand, Variant},
     commands::{print, print_json, table},
     config::Config,
 };
@@ -23,7 +26,7 @@ pub(crate) fn run(config: &Config, command: &ModelsCommand, json: bool) -> anyho
         ModelsCommand::List => list(config, json),
         ModelsCommand::Show { name } => show(config, name, json),
         ModelsCommand::Verify { bundle } => verify(config, bundle.as_deref(), json),
-        ModelsCommand::Fetch { name } => fetch(config, name),
+        ModelsCommand::Fetch { name, variant } => fetch(config, name, *variant),
         ModelsCommand::Sign { bundle, key, new_key } => sign(config, bundle, key, *new_key, json),
     }
 }
@@ -118,10 +121,15 @@ fn check(config: &Config, folder: &Path, engines: &[Box<dyn Engine>]) -> anyhow:
     Ok(())
 }
 
-fn fetch(config: &Config, name: &str) -> anyhow::Result<()> {
+fn fetch(config: &Config, name: &str, variant: Variant) -> anyhow::Result<()> {
     let out = config.data_dir.join("bundles");
+    let bits = match variant {
+        Variant::Fp32 => Quantisation::Fp32,
+        Variant::Fp16 => Quantisation::Fp16,
+    };
     let folder = match name {
-        "food" => training::food::write_bundle(&config.data_dir, &out, &engines::onnx(config)?)?,
+        "food" => training::food::write_bundle(&config.data_dir, &out, &engines::onnx(config)?, bits)?,
+        "text" if variant != Variant::Fp32 => bail!("`text` has one variant, fp32"),
         "text" => training::text::write_bundle(&config.data_dir, &out)?,
         _ => bail!("`{name}` is not a model that is fetched, expected food or text (the others are shipped)"),
     };

@@ -74,9 +74,22 @@ async fn an_enrolled_dish_is_answered_with_its_own_energy_and_says_how() {
     assert_eq!((item.name.as_str(), item.method()), ("수정과", wire::FoodMethod::Enrolled));
     assert!(item.confidence > 0.999, "the same photo");
     assert_eq!(item.energy.expect("energy").value, 260.0);
-    assert!(item.energy_interval.is_none() && !answer.unsure);
+    let weighed = item.energy_interval.expect("of the portion");
+    assert_eq!((weighed.low, weighed.high), (260.0, 260.0));
+    assert!(!answer.unsure);
     assert!(answer.warnings.iter().any(|warning| warning.code == "enrolled"));
     assert_eq!(answer.candidates[1].name, "Espresso", "what the classifier thinks comes after");
+    let unweighed = wire::EstimateFoodCaloriesRequest {
+        image: espresso().into(),
+        user_id: "anna".into(),
+        ..Default::default()
+    };
+    let unweighed = kitchen.ai.estimate_food_calories(Request::new(unweighed)).await.expect("answers");
+    let usual = unweighed.into_inner().item.expect("enrolled").energy_interval.expect("of the portion");
+    assert!(
+        (usual.low - 78.0).abs() < 1e-9 && (usual.high - 182.0).abs() < 1e-9,
+        "130 kcal, give or take 40 %"
+    );
     let other = kitchen.ask("bert", espresso()).await.item.expect("classified");
     assert_eq!(other.name, "Espresso", "dishes belong to one person");
     let black = kitchen.ask("anna", food::photo()).await.item.expect("classified");

@@ -16,6 +16,8 @@ pub enum Ecosystem {
     PypiSdist,
     /// A node package: a tgz.
     Npm,
+    /// A Debian package: an `ar` of tar.xz.
+    Debian,
 }
 
 /// One pinned package file.

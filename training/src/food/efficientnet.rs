@@ -2,7 +2,7 @@
 
 use super::SIDE;
 use super::network::{Builder, Conv, Signal, Weights};
-use super::onnx::{Value, file_of};
+use super::onnx::{Value, file_of, halved};
 use crate::TrainingError;
 
 /// A run of like blocks.
@@ -58,7 +58,8 @@ impl Architecture {
     };
 }
 
-/// The ONNX file of `plan` with `weights`, under the checkpoint's tensor names.
+/// The ONNX file of `plan` with `weights`, under the checkpoint's tensor names; with `half` they are stored in half
+/// precision.
 ///
 /// # Errors
 /// [`TrainingError::Weights`] naming the tensor that is missing, misshapen or not finite.
@@ -66,6 +67,7 @@ pub(super) fn model(
     plan: &Architecture,
     weights: &Weights,
     metadata: &[(&str, String)],
+    half: bool,
 ) -> Result<Vec<u8>, TrainingError> {
     let mut builder = Builder::new(weights);
     let image = Signal { name: "image".to_owned(), channels: 3, side: plan.side };
@@ -85,7 +87,7 @@ pub(super) fn model(
     let outputs = vec![Value::batch_of("logits", &[plan.classes]), Value::batch_of("features", &[plan.head])];
     let graph =
         builder.finish("efficientnet-lite", Value::batch_of("image", &[3, plan.side, plan.side]), outputs);
-    Ok(file_of(graph, metadata))
+    Ok(file_of(if half { halved(graph) } else { graph }, metadata))
 }
 
 /// Widen, filter each channel, narrow; add the input where shapes allow.
@@ -165,14 +167,14 @@ mod tests {
     }
 
     fn nodes(op: &str) -> Vec<Node> {
-        let bytes = model(&TINY, &weights(), &[]).expect("model");
+        let bytes = model(&TINY, &weights(), &[], false).expect("model");
         let graph = Model::decode(&bytes[..]).expect("decodes").graph.expect("graph");
         graph.node.into_iter().filter(|node| node.op_type == op).collect()
     }
 
     #[test]
     fn every_operator_reads_what_was_made_before() {
-        let bytes = model(&TINY, &weights(), &[]).expect("model");
+        let bytes = model(&TINY, &weights(), &[], false).expect("model");
         let graph = Model::decode(&bytes[..]).expect("decodes").graph.expect("graph");
         let mut known: Vec<String> = graph.initializer.iter().map(|c| c.name.clone()).collect();
         known.push("image".to_owned());
@@ -206,21 +208,24 @@ mod tests {
 
     #[test]
     fn the_same_weights_give_the_same_bytes() {
-        assert_eq!(model(&TINY, &weights(), &[]).expect("a"), model(&TINY, &weights(), &[]).expect("b"));
+        let file = |half| model(&TINY, &weights(), &[], half).expect("model");
+        assert_eq!(file(false), file(false));
+        assert_eq!(file(true), file(true));
+        assert!(file(true).len() < file(false).len());
     }
 
     #[test]
     fn a_missing_or_misshapen_tensor_is_named() {
         let mut bad = weights();
         bad.remove("_blocks.1._bn1.bias");
-        let error = model(&TINY, &bad, &[]).expect_err("missing").to_string();
+        let error = model(&TINY, &bad, &[], false).expect_err("missing").to_string();
         assert!(error.contains("_blocks.1._bn1.bias"), "{error}");
         let mut bad = weights();
         bad.insert("_fc.bias".to_owned(), Tensor { shape: vec![2], values: vec![0.0; 2] });
-        let error = model(&TINY, &bad, &[]).expect_err("shape").to_string();
+        let error = model(&TINY, &bad, &[], false).expect_err("shape").to_string();
         assert!(error.contains("[3]") && error.contains("[2]"), "{error}");
         let mut bad = weights();
         bad.get_mut("_bn0.running_var").expect("there").values[0] = f32::NAN;
-        assert!(model(&TINY, &bad, &[]).expect_err("nan").to_string().contains("not finite"));
+        assert!(model(&TINY, &bad, &[], false).expect_err("nan").to_string().contains("not finite"));
     }
 }

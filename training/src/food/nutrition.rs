@@ -34,6 +34,8 @@ struct Class {
     fit: String,
     /// `None`: the weight in the USDA row.
     portion_g: Option<f64>,
+    /// Further classes that are kinds of this food, their indices apart by spaces, or `none`.
+    also: String,
 }
 
 /// What a USDA row says per 100 g.
@@ -57,8 +59,16 @@ pub fn build(store: &Store) -> Result<String, TrainingError> {
 }
 
 fn classes_of(text: &str) -> Result<Vec<Class>, TrainingError> {
-    let columns =
-        ["class_index", "imagenet_name", "label", "fdc_type", "fdc_description", "match", "portion_g"];
+    let columns = [
+        "class_index",
+        "imagenet_name",
+        "label",
+        "fdc_type",
+        "fdc_description",
+        "match",
+        "portion_g",
+        "also_classes",
+    ];
     let mut table = Table::new("food_classes", b'\t', &columns, text.as_bytes())?;
     let mut classes = Vec::new();
     while table.advance()? {
@@ -76,6 +86,7 @@ fn classes_of(text: &str) -> Result<Vec<Class>, TrainingError> {
             description: owned("fdc_description")?,
             fit: owned("match")?,
             portion_g,
+            also: owned("also_classes")?,
         });
     }
     Ok(classes)
@@ -130,8 +141,9 @@ fn render(
          # Cite: {}\n\
          # match: exact = the USDA row is that food, near = the nearest row there is.\n\
          # portion_source: usda = weight in the row, ours = a plain serving, estimated by us.\n\
+         # also_classes = further classes that are kinds of the food: fungi of the mushroom, an ear of corn.\n\
          class_index\timagenet_name\tlabel\tfdc_type\tfdc_description\tmatch\tkcal_per_100g\tprotein_g_per_100g\t\
-         fat_g_per_100g\tcarbohydrate_g_per_100g\tportion_g\tportion_source\n",
+         fat_g_per_100g\tcarbohydrate_g_per_100g\tportion_g\tportion_source\talso_classes\n",
         provenance.package,
         provenance.version,
         provenance.sha256,
@@ -150,13 +162,13 @@ fn render(
             Some(grams) => (grams, "ours"),
             None => (row.portion_g.ok_or_else(|| missing("weight in the row"))?, "usda"),
         };
-        let Class { index, name, label, collection, description, fit, .. } = class;
+        let Class { index, name, label, collection, description, fit, also, .. } = class;
         let Nutrients { kcal, protein_g, fat_g, carbohydrate_g, .. } = row;
         // Writing to a String cannot fail.
         let _ = writeln!(
             out,
             "{index}\t{name}\t{label}\t{collection}\t{description}\t{fit}\t{kcal:.1}\t{protein_g:.1}\t{fat_g:.1}\t\
-             {carbohydrate_g:.1}\t{portion_g:.0}\t{portion_source}"
+             {carbohydrate_g:.1}\t{portion_g:.0}\t{portion_source}\t{also}"
         );
     }
     Ok(out)
@@ -177,6 +189,7 @@ mod tests {
             description: description.to_owned(),
             fit: "exact".to_owned(),
             portion_g,
+            also: "992 997".to_owned(),
         }
     }
 
@@ -227,7 +240,7 @@ mod tests {
                    \"Coffee, espresso\",survey_fndds_food,,9.04,1.67,0.18,0.12\n";
         let text = rendered(&[class("fndds", "Coffee, espresso", Some(30.0))], csv).expect("table");
         let last = text.lines().last().expect("row");
-        assert!(last.ends_with("exact\t9.0\t0.1\t0.2\t1.7\t30\tours"), "{last}");
+        assert!(last.ends_with("exact\t9.0\t0.1\t0.2\t1.7\t30\tours\t992 997"), "{last}");
     }
 
     #[test]

@@ -84,7 +84,9 @@ impl Inner {
         let answer = told(answer, seen.asked.reference.clone());
         let Some(user) = user else { return Ok(answer) };
         match self.enrolled(&user, &seen).await {
-            Ok(Some((dish, likeness))) => Ok(as_enrolled(answer, dish, likeness, portion_grams)),
+            Ok(Some((dish, likeness))) => {
+                Ok(as_enrolled(answer, dish, likeness, portion_grams, seen.encoder()?))
+            }
             Ok(None) => Ok(answer),
             // The classifier's answer is worth having without them.
             Err(status) => Ok(without_dishes(answer, &status)),
@@ -129,25 +131,28 @@ fn as_enrolled(
     dish: Dish,
     likeness: f32,
     portion_grams: Option<f64>,
+    encoder: &Encoder,
 ) -> wire::EstimateFoodCaloriesResponse {
     let Dish { name, kcal_per_100g, .. } = dish;
     let grams = portion_grams.unwrap_or(PORTION_GRAMS);
+    let energy = kcal_per_100g * grams / 100.0;
     let item = wire::FoodItem {
         name,
         confidence: likeness.into(),
         energy_density: Some(write::plain("energy_density", kcal_per_100g, Unit::KiloCaloriePer100G)),
         portion: Some(write::plain("portion", grams, Unit::Gram)),
         portion_is_default: portion_grams.is_none(),
-        energy: Some(write::plain("energy", kcal_per_100g * grams / 100.0, Unit::KiloCalorie)),
+        energy: Some(write::plain("energy", energy, Unit::KiloCalorie)),
+        energy_interval: Some(write::interval(encoder.portion_interval(energy, portion_grams.is_none()))),
         nutrition_source: "enrolled by the user".into(),
         method: wire::FoodMethod::Enrolled.into(),
         ..Default::default()
     };
     answer.warnings.retain(|warning| !["unsure", "default_portion"].contains(&warning.code.as_str()));
-    let text = "the energy is the one enrolled with the dish; how exact it is nobody measured, so there is no interval";
+    let text = "the energy is the one enrolled with the dish and taken as exact; the interval allows for the portion alone";
     answer.warnings.push(write::warning("enrolled", text, "user_id"));
     if item.portion_is_default {
-        let text = "the portion is 100 g, not measured; send portion_grams";
+        let text = "the portion is 100 g, not measured, which the interval allows for; send portion_grams";
         answer.warnings.push(write::warning("default_portion", text, "portion_grams"));
     }
     if let Some(safety) = &mut answer.safety {
@@ -179,7 +184,8 @@ fn told(answer: Answer, model: wire::ModelReference) -> wire::EstimateFoodCalori
         warnings.push(write::warning("unsure", text, "image"));
     }
     if best.as_ref().is_some_and(|item| item.portion_is_default) {
-        let text = "the portion is the usual one of this food, not measured; send portion_grams";
+        let text = "the portion is the usual one of this food, not measured, which the interval allows for; \
+                    send portion_grams";
         warnings.push(write::warning("default_portion", text, "portion_grams"));
     }
     let verdict = if unsure { wire::Verdict::Uncertain } else { wire::Verdict::Unspecified };

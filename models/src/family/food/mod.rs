@@ -1,29 +1,28 @@
 //! Energy of the food on a photo: an image classifier restricted to foods, a nutrition table and a portion.
 //!
 //! The classifier was trained on a thousand kinds of things; the confidence of a food is its share of the softmax over
-//! all of them, so a photo of a cat is no food with much confidence. Energy is per 100 g times the portion; nobody can
-//! see grams on a photo, so without a weighed portion the table's usual one is taken, which the answer says.
+//! all of them, so a photo of a cat is no food with much confidence. Several kinds can mean one food (a bolete is a
+//! mushroom); their shares add up. Energy is per 100 g times the portion; nobody can see grams on a photo, so without a
+//! weighed portion the table's usual one is taken, which the answer says and the interval of the energy allows for.
 
 mod nutrition;
+mod patches;
 mod picture;
 
 pub use nutrition::{FoodRow, NUTRITION_FILE, NutritionTable};
+pub use patches::EXPLAINED_ROWS;
 pub use picture::{BYTES_MAX, Limits, SIDE, preprocess};
 
 use super::{Encoded, calibration, output};
 use crate::bundle::BundleConfig;
 use crate::calibration::{Calibration, Food, Interval, Part};
-use crate::explain::{Contribution, Explanation, Method};
+use crate::explain::Explanation;
 use crate::{Bundle, ModelError, Tensor};
 
 /// Foods named in an answer.
 pub const CANDIDATES: usize = 5;
 /// Largest portion taken, gram.
 pub const PORTION_MAX_G: f64 = 5000.0;
-/// Tiles per side that the explanation hides in turn.
-const TILES: usize = 3;
-/// The neutral pixel: what is left of 127 after normalisation.
-const NEUTRAL: f32 = 0.0;
 
 /// Reads questions and answers of one bundle.
 #[derive(Debug, Clone)]
@@ -93,9 +92,9 @@ impl Encoder {
         let classes = config.outputs.first().and_then(|out| usize::try_from(*out.dims.get(1)?).ok());
         let classes = classes
             .ok_or_else(|| ModelError::invalid("model.toml", "the first output needs a fixed size"))?;
-        if let Some(row) = table.rows().iter().find(|row| row.class_index >= classes) {
-            let reason =
-                format!("class {} of `{}` is beyond the {classes} classes", row.class_index, row.label);
+        let beyond = |row: &FoodRow| row.classes().find(|class| *class >= classes);
+        if let Some((row, class)) = table.rows().iter().find_map(|row| Some((row, beyond(row)?))) {
+            let reason = format!("class {class} of `{}` is beyond the {classes} classes", row.label);
             return Err(ModelError::invalid(NUTRITION_FILE, reason));
         }
         Ok(Self {
@@ -107,7 +106,7 @@ impl Encoder {
         })
     }
 
-    /// Tensor of a photo: itself and, when `explain`, copies with one tile of it greyed out.
+    /// Tensor of a photo: itself and, when `explain`, copies with patches of it greyed out, [`EXPLAINED_ROWS`] in all.
     ///
     /// # Errors
     /// [`ModelError::Input`] naming `image` or `portion_grams`.
@@ -123,10 +122,8 @@ impl Encoder {
         }
         let pixels = preprocess(image)?;
         let mut values = pixels.clone();
-        for tile in 0..if explain { TILES * TILES } else { 0 } {
-            let mut copy = pixels.clone();
-            grey(&mut copy, tile);
-            values.extend(copy);
+        if explain {
+            values.extend(patches::copies(&pixels));
         }
         let rows = values.len() / pixels.len();
         let tensor = Tensor::from_f32(vec![rows, 3, SIDE, SIDE], &values)?;
@@ -141,16 +138,16 @@ impl Encoder {
         let logits = output(&self.model, outputs, 0, (encoded.rows(), self.classes))?;
         let shares: Vec<Vec<f64>> = logits.chunks_exact(self.classes).map(softmax).collect();
         let mut ranked: Vec<(&FoodRow, f64)> =
-            self.table.rows().iter().map(|row| (row, shares[0][row.class_index])).collect();
+            self.table.rows().iter().map(|row| (row, share_of(row, &shares[0]))).collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         let best = ranked[0];
         let explanation = encoded.case.explain.then(|| {
-            let column: Vec<f64> = shares.iter().map(|share| share[best.0.class_index]).collect();
-            tiles(&best.0.label, &column)
+            let column: Vec<f64> = shares.iter().map(|shares| share_of(best.0, shares)).collect();
+            patches::explain(&best.0.label, &column)
         });
-        let densities = self.densities(&ranked);
+        let likely = self.likely(&ranked, encoded.case);
         let candidate =
-            |(row, confidence): &(&FoodRow, f64)| self.candidate(row, *confidence, encoded.case, densities);
+            |(row, confidence): &(&FoodRow, f64)| self.candidate(row, *confidence, encoded.case, likely);
         Ok(Answer {
             unsure: best.1 < self.food.unsure_below,
             candidates: ranked.iter().take(CANDIDATES).map(candidate).collect(),
@@ -172,8 +169,17 @@ impl Encoder {
         Ok(features.into_iter().take(width).map(|value| value as f32).collect())
     }
 
-    /// Lowest and highest energy per 100 g among the most likely foods that together reach the coverage of all foods.
-    fn densities(&self, ranked: &[(&FoodRow, f64)]) -> (f64, f64) {
+    /// Interval of an energy that is right but for the portion: none around a weighed one, and around a default one
+    /// as far as portions differ.
+    #[must_use]
+    pub fn portion_interval(&self, energy: f64, portion_is_default: bool) -> Interval {
+        let doubt = if portion_is_default { self.food.portion_uncertainty } else { 0.0 };
+        Interval { low: energy * (1.0 - doubt), high: energy * (1.0 + doubt), coverage: self.coverage }
+    }
+
+    /// Lowest and highest energy, in doubt of the portion, among the most likely foods that together reach the
+    /// coverage of all foods; each in its own usual portion unless one was weighed.
+    fn likely(&self, ranked: &[(&FoodRow, f64)], case: Case) -> (f64, f64) {
         let all: f64 = ranked.iter().map(|(_, share)| share).sum();
         let (mut reached, mut low, mut high) = (0.0, f64::INFINITY, f64::NEG_INFINITY);
         for (row, share) in ranked {
@@ -181,32 +187,37 @@ impl Encoder {
                 break;
             }
             reached += share;
-            (low, high) = (low.min(row.kcal_per_100g), high.max(row.kcal_per_100g));
+            let energy = self.portion_interval(energy(row, case), case.portion_grams.is_none());
+            (low, high) = (low.min(energy.low), high.max(energy.high));
         }
         (low, high)
     }
 
     fn candidate(&self, row: &FoodRow, confidence: f64, case: Case, (low, high): (f64, f64)) -> Candidate {
-        let portion_grams = case.portion_grams.unwrap_or(row.portion_grams);
         let portion_is_default = case.portion_grams.is_none();
-        let doubt = if portion_is_default { self.food.portion_uncertainty } else { 0.0 };
-        let portions = portion_grams / 100.0;
-        let energy = row.kcal_per_100g * portions;
-        let interval = Interval {
-            low: low * portions * (1.0 - doubt),
-            high: high * portions * (1.0 + doubt),
-            coverage: self.coverage,
-        };
+        let energy = energy(row, case);
+        let own = self.portion_interval(energy, portion_is_default);
+        let likely = Interval { low, high, coverage: self.coverage };
         Candidate {
             row: row.clone(),
             confidence,
             confidence_interval: self.food.interval(confidence, self.coverage),
-            portion_grams,
+            portion_grams: case.portion_grams.unwrap_or(row.portion_grams),
             portion_is_default,
             energy,
-            energy_interval: interval.including(energy * (1.0 - doubt)).including(energy * (1.0 + doubt)),
+            energy_interval: likely.including(own.low).including(own.high),
         }
     }
+}
+
+/// Energy of the portion, kcal.
+fn energy(row: &FoodRow, case: Case) -> f64 {
+    row.kcal_per_100g * case.portion_grams.unwrap_or(row.portion_grams) / 100.0
+}
+
+/// Share of the softmax of everything that means this food.
+fn share_of(row: &FoodRow, shares: &[f64]) -> f64 {
+    row.classes().filter_map(|class| shares.get(class)).sum()
 }
 
 fn softmax(logits: &[f64]) -> Vec<f64> {
@@ -214,42 +225,6 @@ fn softmax(logits: &[f64]) -> Vec<f64> {
     let powers: Vec<f64> = logits.iter().map(|logit| (logit - largest).exp()).collect();
     let sum: f64 = powers.iter().sum();
     powers.into_iter().map(|power| power / sum).collect()
-}
-
-/// Rows and columns of tile `tile` of the square.
-fn tile_bounds(tile: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
-    let cut = |index: usize| index * SIDE / TILES..(index + 1) * SIDE / TILES;
-    (cut(tile / TILES), cut(tile % TILES))
-}
-
-fn grey(pixels: &mut [f32], tile: usize) {
-    let (rows, columns) = tile_bounds(tile);
-    for channel in 0..3 {
-        for row in rows.clone() {
-            let start = (channel * SIDE + row) * SIDE;
-            pixels[start + columns.start..start + columns.end].fill(NEUTRAL);
-        }
-    }
-}
-
-/// Explanation from the rows of [`Encoder::encode`]; the base is the share with the most telling tile hidden.
-fn tiles(label: &str, column: &[f64]) -> Explanation {
-    const ROWS: [&str; TILES] = ["top", "middle", "bottom"];
-    const COLUMNS: [&str; TILES] = ["left", "centre", "right"];
-    let part = |tile: usize| Contribution {
-        feature: format!("image {} {}", ROWS[tile / TILES], COLUMNS[tile % TILES]),
-        loinc: String::new(),
-        value: None,
-        unit: "1".into(),
-        contribution: column[0] - column[tile + 1],
-    };
-    let base = column[1..].iter().copied().fold(column[0], f64::min);
-    Explanation::of(
-        Method::Shapley,
-        &format!("confidence of {label}"),
-        base,
-        (0..TILES * TILES).map(part).collect(),
-    )
 }
 
 #[cfg(test)]
@@ -270,7 +245,9 @@ mod tests {
         let rows = encoded.rows();
         let mut values = logits.repeat(rows);
         if explain {
+            // Nothing of the photo shown, and the centre alone.
             values[3] -= 5.0;
+            values[6] -= 5.0;
         }
         let outputs = [Tensor::from_f32(vec![rows, 3], &values).expect("fits")];
         encoder.decode(&encoded, &outputs).expect("decodes")
@@ -304,13 +281,32 @@ mod tests {
         let either = answer(&[5.0, 0.0, 5.0], Some(100.0), false);
         let interval = either.candidates[0].energy_interval;
         assert!((interval.low - 9.0).abs() < 1e-9 && (interval.high - 266.0).abs() < 1e-9);
+        // Unweighed, each in its usual portion, and that in doubt: 2.7 kcal of espresso, 284.62 of pizza.
+        let usual = answer(&[5.0, 0.0, 5.0], None, false).candidates[0].energy_interval;
+        assert!((usual.low - 0.6 * 2.7).abs() < 1e-9 && (usual.high - 1.4 * 284.62).abs() < 1e-9);
+    }
+
+    #[test]
+    fn shares_of_all_kinds_of_a_food_add_up() {
+        let mut of_both = encoder();
+        let table = nutrition::tests::TABLE.replace("portion_g\n", "portion_g\talso_classes\n");
+        let table = table.replace("\t107\n", "\t107\tnone\n").replace("\t30\n", "\t30\t1\n");
+        of_both.table = NutritionTable::parse(table.as_bytes()).expect("valid");
+        let encoded = of_both.encode(&picture::tests::png(4, 4), None, false).expect("encodes");
+        let outputs = [Tensor::from_f32(vec![1, 3], &[1.0, 0.9, 0.9]).expect("fits")];
+        let best = &of_both.decode(&encoded, &outputs).expect("decodes").candidates[0];
+        assert!(best.row.label == "Espresso" && best.confidence > 0.6, "{best:?}");
     }
 
     #[test]
     fn the_explanation_names_the_part_of_the_image() {
         let explained = answer(&[9.0, 5.0, 0.0], None, true).explanation.expect("asked for");
+        // It is the second that the order uncovers, which is when the photo begins to look like pizza.
         assert_eq!(explained.contributions[0].feature, "image top left");
         assert!(explained.contributions[0].contribution > 0.0);
+        let sum: f64 = explained.contributions.iter().map(|part| part.contribution).sum();
+        let sure = answer(&[9.0, 5.0, 0.0], None, false).candidates[0].confidence;
+        assert!((explained.base_value + sum - sure).abs() < 1e-9);
     }
 
     #[test]

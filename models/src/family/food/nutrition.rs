@@ -16,12 +16,16 @@ const COLUMNS: [&str; 9] = [
     "carbohydrate_g_per_100g",
     "portion_g",
 ];
+/// Column of the further classes that are kinds of the food; tables without it have none.
+const ALSO: &str = "also_classes";
 
 /// One food.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FoodRow {
     /// Column of the classifier's output.
     pub class_index: usize,
+    /// Further columns that are kinds of this food, whose shares add to its own.
+    pub also: Vec<usize>,
     /// Name shown.
     pub label: String,
     /// Where the nutrients come from, for example `USDA FoodData Central fndds: Trifle`.
@@ -36,6 +40,13 @@ pub struct FoodRow {
     pub carbohydrate_per_100g: f64,
     /// Usual portion, gram.
     pub portion_grams: f64,
+}
+
+impl FoodRow {
+    /// Every column of the classifier's output that means this food.
+    pub fn classes(&self) -> impl Iterator<Item = usize> + '_ {
+        std::iter::once(self.class_index).chain(self.also.iter().copied())
+    }
 }
 
 /// Every food of a bundle; never empty.
@@ -57,13 +68,19 @@ impl NutritionTable {
             at.ok_or_else(|| invalid(format!("has no column `{name}`")))
         };
         let places = COLUMNS.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        let also = header.split('\t').position(|column| column == ALSO);
         let parsed = |(line, number): (&str, usize)| {
             let fields: Vec<&str> = line.split('\t').collect();
-            row(&fields, &places).ok_or_else(|| {
+            row(&fields, &places, also).ok_or_else(|| {
                 invalid(format!("line {number} needs text and numbers of at least 0 in {COLUMNS:?}"))
             })
         };
         let rows = lines.map(parsed).collect::<Result<Vec<_>, _>>()?;
+        let mut classes: Vec<usize> = rows.iter().flat_map(FoodRow::classes).collect();
+        classes.sort_unstable();
+        if let Some(double) = classes.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(invalid(format!("gives class {} to two foods", double[0])));
+        }
         if rows.is_empty() { Err(invalid("has no food".into())) } else { Ok(Self(rows)) }
     }
 
@@ -74,12 +91,18 @@ impl NutritionTable {
     }
 }
 
-fn row(fields: &[&str], places: &[usize]) -> Option<FoodRow> {
+fn row(fields: &[&str], places: &[usize], also: Option<usize>) -> Option<FoodRow> {
     let text = |column: usize| fields.get(places[column]).copied().filter(|text| !text.is_empty());
     let number =
         |column: usize| text(column)?.parse::<f64>().ok().filter(|value| value.is_finite() && *value >= 0.0);
+    let also = match also {
+        Some(column) => *fields.get(column)?,
+        None => "none",
+    };
+    let also = also.split(' ').filter(|class| *class != "none").map(|class| class.parse().ok());
     Some(FoodRow {
         class_index: text(0)?.parse().ok()?,
+        also: also.collect::<Option<_>>()?,
         label: text(1)?.into(),
         source: format!("USDA FoodData Central {}: {}", text(2)?, text(3)?),
         kcal_per_100g: number(4)?,
@@ -106,6 +129,24 @@ pub(super) mod tests {
         assert_eq!(table.rows().len(), 2);
         assert_eq!((table.rows()[1].class_index, table.rows()[1].portion_grams), (2, 30.0));
         assert!(table.rows()[0].source.ends_with("fndds: Pizza, cheese"));
+    }
+
+    #[test]
+    fn kinds_of_a_food_are_read_and_belong_to_one_food_only() {
+        let with = |pizza: &str, espresso: &str| {
+            let lines = TABLE.lines().map(|line| match line.get(..1) {
+                Some("c") => format!("{line}\talso_classes"),
+                Some("0") => format!("{line}\t{pizza}"),
+                Some("2") => format!("{line}\t{espresso}"),
+                _ => line.to_owned(),
+            });
+            NutritionTable::parse(lines.collect::<Vec<_>>().join("\n").as_bytes())
+        };
+        let table = with("none", "5 7").expect("valid");
+        assert_eq!(table.rows()[1].classes().collect::<Vec<_>>(), [2, 5, 7]);
+        assert_eq!(table.rows()[0].classes().collect::<Vec<_>>(), [0]);
+        assert!(with("2", "none").expect_err("two foods").to_string().contains("class 2"));
+        assert!(with("x", "none").expect_err("no number").to_string().contains("line 3"));
     }
 
     #[test]

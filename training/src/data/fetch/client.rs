@@ -78,6 +78,7 @@ fn client_of(source: &Source) -> &'static str {
     match source.ecosystem {
         Ecosystem::PypiWheel | Ecosystem::PypiSdist => "python3 -m pip",
         Ecosystem::Npm => "npm",
+        Ecosystem::Debian => "apt-get",
     }
 }
 
@@ -87,6 +88,7 @@ fn missing(source: &Source, folder: &Path) -> TrainingError {
             "install Python 3 with pip (Debian: apt install python3-pip)"
         }
         Ecosystem::Npm => "install Node.js with npm (Debian: apt install npm)",
+        Ecosystem::Debian => "fetch it on Debian 12 with `apt-get download`",
     };
     TrainingError::ClientMissing {
         client: client_of(source).to_owned(),
@@ -110,7 +112,7 @@ fn command_of(source: &Source, folder: &Path) -> Result<Command, TrainingError> 
                 .map_err(TrainingError::io("write", &wanted))?;
             let form = match source.ecosystem {
                 Ecosystem::PypiWheel => "--only-binary=:all:",
-                Ecosystem::PypiSdist | Ecosystem::Npm => "--no-binary",
+                Ecosystem::PypiSdist | Ecosystem::Npm | Ecosystem::Debian => "--no-binary",
             };
             let mut command = Command::new("python3");
             command.args(["-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]);
@@ -119,6 +121,7 @@ fn command_of(source: &Source, folder: &Path) -> Result<Command, TrainingError> 
                 // By name, not `:all:`: the build backend itself may come as a wheel, in seconds.
                 command.arg(&source.package);
             }
+            command.args(target_of(source));
             command.arg("--dest").arg(folder).arg("--requirement").arg(&wanted);
             command.env("PIP_REQUIRE_VIRTUALENV", "false");
             Ok(command)
@@ -130,6 +133,35 @@ fn command_of(source: &Source, folder: &Path) -> Result<Command, TrainingError> 
             command.current_dir(folder);
             Ok(command)
         }
+        Ecosystem::Debian => {
+            let mut command = Command::new("apt-get");
+            command.args(["download", "--quiet", &format!("{}={}", source.package, source.version)]);
+            command.current_dir(folder);
+            Ok(command)
+        }
+    }
+}
+
+/// A wheel built for one Python and one kind of machine is asked for by its own tags, whatever runs here: only its
+/// data is read.
+fn target_of(source: &Source) -> Vec<String> {
+    let tags: Vec<&str> = source.file.strip_suffix(".whl").unwrap_or_default().rsplit('-').take(3).collect();
+    match tags.as_slice() {
+        [platforms, abi, python] if *platforms != "any" => {
+            let platform = platforms.split('.').next_back().unwrap_or(platforms);
+            let version = python.trim_start_matches(|c: char| !c.is_ascii_digit());
+            let implementation = python.trim_end_matches(|c: char| c.is_ascii_digit());
+            [
+                ("--platform", platform),
+                ("--abi", abi),
+                ("--python-version", version),
+                ("--implementation", implementation),
+            ]
+            .into_iter()
+            .flat_map(|(option, value)| [option.to_owned(), value.to_owned()])
+            .collect()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -229,6 +261,19 @@ mod tests {
         fs::write(dir.path().join("client.log"), [0; 30]).expect("file");
         assert_eq!(bytes_in(dir.path()), 730);
         assert_eq!(bytes_in(&dir.path().join("gone")), 0);
+    }
+
+    #[test]
+    fn a_wheel_of_one_machine_is_asked_for_by_its_tags_and_a_debian_package_by_its_version() {
+        let mut wheel = source(Ecosystem::PypiWheel);
+        assert!(target_of(&wheel).is_empty(), "{}", wheel.file);
+        wheel.file = "a-1.0-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl".to_owned();
+        let wanted = "--platform manylinux_2_28_x86_64 --abi cp311 --python-version 311 --implementation cp";
+        assert_eq!(target_of(&wheel).join(" "), wanted);
+        let debian = source(Ecosystem::Debian);
+        let dir = tempfile::tempdir().expect("dir");
+        let args = words(&command_of(&debian, dir.path()).expect("command"));
+        assert_eq!(args.last(), Some(&format!("{}={}", debian.package, debian.version)));
     }
 
     #[test]

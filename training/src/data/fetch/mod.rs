@@ -4,7 +4,7 @@
 
 mod client;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -125,6 +125,19 @@ impl Store {
             reader.read_to_end(&mut bytes).map_err(TrainingError::io("read", member))?;
             Ok(bytes)
         })
+    }
+
+    /// All bytes of several members of a source, by name, read in one pass.
+    ///
+    /// # Errors
+    /// Those of [`Store::path`], and [`TrainingError::Member`].
+    pub fn members(
+        &self,
+        id: &str,
+        wanted: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Vec<u8>>, TrainingError> {
+        let ecosystem = self.lock.source(id)?.ecosystem;
+        archive::members(&self.path(id)?, ecosystem, wanted, self.limits.member_bytes_max)
     }
 
     /// Streams one member of a source through `read`.

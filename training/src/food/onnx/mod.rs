@@ -3,7 +3,11 @@
 //! Field numbers are those of onnx.proto (IR version 7). Repeated numbers are not packed, as that file
 //! (proto2) has it.
 
+mod half;
+
 use prost::Message;
+
+pub(super) use half::halved;
 
 /// A whole model file.
 #[derive(Clone, PartialEq, Message)]
