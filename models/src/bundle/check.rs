@@ -7,7 +7,7 @@ use super::config::{
     BundleConfig, DatasetConfig, EngineKind, FeatureConfig, ForecastConfig, MetricConfig, SCHEMA_VERSION,
     TensorConfig,
 };
-use super::network::{BodyConfig, EncoderConfig, NetworkConfig};
+use super::network::{Activation, BodyConfig, EncoderConfig, NetworkConfig, RiskConfig};
 use crate::DType;
 
 /// Bounds on what a bundle may ask for, so that a hostile `model.toml` cannot exhaust memory.
@@ -161,14 +161,30 @@ fn candle(config: &BundleConfig, network: &NetworkConfig) -> Checked {
         NetworkConfig::Classifier(_)
         | NetworkConfig::Regressor(_)
         | NetworkConfig::Autoencoder(_)
-        | NetworkConfig::Forecaster(_)
-        | NetworkConfig::Risk(_) => DType::F32,
+        | NetworkConfig::Forecaster(_) => DType::F32,
+        NetworkConfig::Risk(network) => {
+            rising(network)?;
+            DType::F32
+        }
     };
     let inputs = vec![vec![width]; if network.masked() { 2 } else { 1 }];
     agree("input", &config.inputs, &inputs, dtype)?;
     agree("output", &config.outputs, &network.output_dims(), DType::F32)?;
     let mask_named = !network.masked() || config.inputs[1].name == "present";
     ensure(mask_named, || "the second input of a masked network must be named `present`".to_owned())
+}
+
+fn rising(network: &RiskConfig) -> Checked {
+    let RiskConfig { inputs, masked: _, rising, body } = network;
+    let columns: BTreeSet<usize> = rising.iter().map(|rising| rising.column).collect();
+    let known = columns.len() == rising.len() && columns.iter().all(|column| column < inputs);
+    ensure(known && rising.iter().all(|rising| rising.from.is_finite()), || {
+        format!("network.rising must name different columns below {inputs}, each with a finite value")
+    })?;
+    let simple = body.hidden.len() <= 1 && body.activation == Activation::Relu;
+    ensure(rising.is_empty() || simple, || {
+        "network.rising needs at most one hidden layer with activation relu".to_owned()
+    })
 }
 
 fn encoder(network: &EncoderConfig) -> Checked {

@@ -4,11 +4,13 @@
 
 mod algebra;
 mod boosted;
+mod cox;
 mod linear;
 mod outlier;
 mod tree;
 
 pub use boosted::Boosted;
+pub use cox::Cox;
 pub use linear::{Logistic, Ridge};
 pub use outlier::{Mahalanobis, Neighbours};
 
