@@ -24,7 +24,7 @@ const PEERS_MIN: usize = 30;
 /// Networks fitted again, each on people drawn with replacement.
 const REFITS: u64 = 3;
 /// Passes of a network that is fitted again; the bundle's own found its best after about as many.
-const REFIT_EPOCHS: usize = 25;
+const REFIT_EPOCHS: usize = 40;
 const SEED: u64 = 0x7370_7265_6164;
 
 /// Answers of a network, one log-risk a row.
@@ -99,8 +99,9 @@ pub(super) fn measure(
     let hidden = Hidden::draw(&inputs);
     let moved = scores(risk, prepared, rows, &excess(&hidden.inputs, &mut answer)?);
     for (i, (moved, score)) in moved.iter().zip(&score).enumerate() {
-        let points = spread.points(|name| hidden.lacks(i, name) && !lacks(&inputs, i, name));
-        ratios.extend((points > 0.0).then(|| (moved - score).abs() / points));
+        let more = COLUMNS.iter().any(|of| hidden.lacks(i, of.name()) && !lacks(&inputs, i, of.name()));
+        let points = spread.points(|name| hidden.lacks(i, name));
+        ratios.extend((more && points > 0.0).then(|| (moved - score).abs() / points));
     }
     let missing_factor = conformal_quantile(ratios, COVERAGE).context("nothing could be hidden")?;
     Ok(RiskSpread { missing_factor, ..spread })
