@@ -320,11 +320,8 @@ mod tests {
             fit_reference(None, ages, all()).expect("people"),
             fit_reference(Some("female"), AgeBand { from: 50.0, to: 60.0 }, all()).expect("people"),
         ];
-        let missing = |feature: &str, score_sd| MissingSpread {
-            feature: feature.into(),
-            log_risk_sd: 0.3,
-            score_sd,
-        };
+        let missing =
+            |feature: &str, score_sd| MissingSpread { feature: feature.into(), log_risk_sd: 0.3, score_sd };
         let spread = RiskSpread {
             log_risk_half_width: 0.1,
             score_half_width: 4.0,

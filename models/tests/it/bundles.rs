@@ -105,7 +105,12 @@ pub(crate) fn glucose_trend(dir: &Path) -> Bundle {
 }
 
 pub(crate) fn health_score(dir: &Path) -> Bundle {
-    let network = NetworkConfig::Risk(RiskConfig { inputs: HEALTH.len(), masked: true, rising: Vec::new(), body: body(3) });
+    let network = NetworkConfig::Risk(RiskConfig {
+        inputs: HEALTH.len(),
+        masked: true,
+        rising: Vec::new(),
+        body: body(3),
+    });
     let mut config = config("health-score", Family::HealthScore, "mortality", network);
     config.features = features(&HEALTH);
     config.inputs = masked(HEALTH.len());
@@ -120,11 +125,8 @@ pub(crate) fn health_score(dir: &Path) -> Bundle {
         .into_iter()
         .filter_map(|sex| fit_reference(sex, ages, spread.clone()))
         .collect();
-    let missing = HEALTH.map(|feature| MissingSpread {
-        feature: feature.into(),
-        log_risk_sd: 0.2,
-        score_sd: 5.0,
-    });
+    let missing =
+        HEALTH.map(|feature| MissingSpread { feature: feature.into(), log_risk_sd: 0.2, score_sd: 5.0 });
     let spread = RiskSpread {
         log_risk_half_width: 0.1,
         score_half_width: 3.0,

@@ -48,7 +48,8 @@ fn other_columns_and_lower_values_are_free_to_fall() {
     let mut model = model(&network(&[16], false));
     let mut falls = |column: usize, from: f32, to: f32| {
         (0..40).any(|draw| {
-            let mut values: Vec<f32> = (0..6).map(|at| ((draw * 7 + at * 13) % 17) as f32 / 4.0 - 2.0).collect();
+            let mut values: Vec<f32> =
+                (0..6).map(|at| ((draw * 7 + at * 13) % 17) as f32 / 4.0 - 2.0).collect();
             values[column] = from;
             let before = answer(&mut *model, &values, None);
             values[column] = to;

@@ -167,7 +167,8 @@ proptest! {
 fn without_losses_the_observed_risk_is_the_share_that_died() {
     let rows: Vec<(u8, bool, u8)> =
         (0..200).map(|i| if i % 4 == 0 { (5, true, 4) } else { (20, false, 4) }).collect();
-    let risk = fit_risk("death", 10.0, &cases(&rows), Vec::new(), RiskSpread::default(), 0.9).expect("deaths");
+    let risk =
+        fit_risk("death", 10.0, &cases(&rows), Vec::new(), RiskSpread::default(), 0.9).expect("deaths");
     for bin in &risk.bins {
         assert!(bin.low < 0.25 && 0.25 < bin.high, "{bin:?}");
     }

@@ -140,9 +140,8 @@ mod tests {
     #[test]
     fn a_rare_strong_column_does_not_make_the_steps_run_away() {
         let mut rng = ChaCha8Rng::seed_from_u64(9);
-        let rows: Vec<Vec<f64>> = (0..3000)
-            .map(|i| vec![rng.random_range(-2.0..2.0), f64::from(u8::from(i % 40 == 0))])
-            .collect();
+        let rows: Vec<Vec<f64>> =
+            (0..3000).map(|i| vec![rng.random_range(-2.0..2.0), f64::from(u8::from(i % 40 == 0))]).collect();
         let hazard = |row: &[f64]| 0.002 * (1.8 * row[0] + 2.5 * row[1]).exp();
         let times: Vec<f64> =
             rows.iter().map(|row| -rng.random_range(1e-9f64..1.0).ln() / hazard(row)).collect();

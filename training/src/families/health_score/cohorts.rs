@@ -16,10 +16,10 @@ use super::cox::{Cohort, Cox};
 use super::figures::with_gaps;
 use super::spread::log_risks;
 use super::{SYSTOLIC_RISING_MMHG, YEAR_DAYS};
+use crate::data::Sex;
+use crate::data::mortality::FollowUp;
 use crate::data::mortality::flchain::{self, FlchainRow};
 use crate::data::mortality::nafld::{self, HISTORY, NafldRow};
-use crate::data::mortality::FollowUp;
-use crate::data::Sex;
 use crate::evaluate::baseline::Cox as Linear;
 use crate::evaluate::bootstrap::{interval, pick};
 use crate::evaluate::{Benchmark, Target, metrics};
@@ -48,13 +48,18 @@ struct Table {
     years: Vec<f64>,
     died: Vec<bool>,
     plan: Plan,
+    /// Networks of one fold.
+    networks: usize,
 }
 
+/// One row to learn from in so many is kept to stop on.
+const VALIDATION_EVERY: usize = 7;
+
 impl Table {
-    fn new(name: &'static str, target: f64, kinds: Vec<Kind>, plan: Plan) -> Self {
+    fn new(name: &'static str, target: f64, kinds: Vec<Kind>, networks: usize, plan: Plan) -> Self {
         let empty = || Matrix::new(kinds.len());
         let inputs = [empty(), empty()];
-        Self { name, target, kinds, inputs, years: Vec::new(), died: Vec::new(), plan }
+        Self { name, target, kinds, inputs, years: Vec::new(), died: Vec::new(), plan, networks }
     }
 
     fn push(&mut self, cells: &[Option<f64>], follow_up: FollowUp) {
@@ -106,7 +111,10 @@ impl Table {
 pub(super) fn benchmarks(context: &Context) -> Result<Vec<Benchmark>> {
     let mut tables = [flchain_table(), nafld_table()];
     let [flchain, nafld] = &mut tables;
-    flchain::load(&context.store)?.rows.iter().for_each(|row| flchain.push(&flchain_cells(row), row.follow_up));
+    flchain::load(&context.store)?
+        .rows
+        .iter()
+        .for_each(|row| flchain.push(&flchain_cells(row), row.follow_up));
     nafld::load(&context.store)?.rows.iter().for_each(|row| nafld.push(&nafld_cells(row), row.follow_up));
     tables.iter().map(|table| benchmark(table, context)).collect()
 }
@@ -114,21 +122,14 @@ pub(super) fn benchmarks(context: &Context) -> Result<Vec<Benchmark>> {
 fn flchain_table() -> Table {
     let kinds = vec![Kind::Plain, Kind::Flag, Kind::Decades, Kind::Decades, Kind::Decades, Kind::RisingFlag];
     let plan = Plan { batch_rows: 512, learning_rate: 3e-3, weight_decay: 0.05, ..Plan::default() };
-    Table::new("flchain", 0.800, kinds, plan)
+    Table::new("flchain", 0.800, kinds, 3, plan)
 }
 
 fn flchain_cells(row: &FlchainRow) -> [Option<f64>; 6] {
     let yes = |yes: bool| Some(f64::from(u8::from(yes)));
     let FlchainRow { id: _, age_years, sex, kappa_mg_dl, lambda_mg_dl, creatinine_mg_dl, mgus, follow_up: _ } =
         row;
-    [
-        Some(*age_years),
-        yes(*sex == Sex::Male),
-        *kappa_mg_dl,
-        *lambda_mg_dl,
-        *creatinine_mg_dl,
-        yes(*mgus),
-    ]
+    [Some(*age_years), yes(*sex == Sex::Male), *kappa_mg_dl, *lambda_mg_dl, *creatinine_mg_dl, yes(*mgus)]
 }
 
 /// Diagnoses in which the risk may fall: it does with dyslipidaemia, which is looked for in those who see a doctor.
@@ -147,7 +148,7 @@ fn nafld_table() -> Table {
     let kind = |name: &&str| if *name == FREE_HISTORY { Kind::Flag } else { Kind::RisingFlag };
     kinds.extend(HISTORY.iter().map(kind));
     let plan = Plan { batch_rows: 1024, learning_rate: 3e-3, weight_decay: 0.05, ..Plan::default() };
-    Table::new("nafld", 0.855, kinds, plan)
+    Table::new("nafld", 0.855, kinds, 1, plan)
 }
 
 fn nafld_cells(row: &NafldRow) -> Vec<Option<f64>> {
@@ -170,9 +171,11 @@ fn benchmark(table: &Table, context: &Context) -> Result<Benchmark> {
     let (mut network, mut linear) = (vec![0.0; rows.len()], vec![0.0; rows.len()]);
     for (number, fold) in folds.iter().enumerate() {
         let parts = around(&folds, number, &rows);
-        let answers = network_of(table, &parts.train, &parts.validation, fold, context)
+        // Back in the order of the data set, in which no class stands together.
+        let mut learnt: Vec<usize> = parts.train.iter().chain(&parts.validation).copied().collect();
+        learnt.sort_unstable();
+        let answers = networks_of(table, &learnt, fold, context)
             .with_context(|| format!("fold {} of `{}`", number + 1, table.name))?;
-        let learnt: Vec<usize> = parts.train.iter().chain(&parts.validation).copied().collect();
         let cohort = table.cohort();
         let (years, died) = (pick(cohort.years, &learnt), pick(cohort.died, &learnt));
         let cox = Linear::fit(&with_gaps(&cohort.pick(&learnt)), &years, &died);
@@ -184,28 +187,31 @@ fn benchmark(table: &Table, context: &Context) -> Result<Benchmark> {
     judge(table, &rows, &network, &linear).context("nobody died")
 }
 
-fn network_of(
-    table: &Table,
-    train: &[usize],
-    validation: &[usize],
-    asked: &[usize],
-    context: &Context,
-) -> Result<Vec<f64>> {
-    let trainee = Trainee::new(&table.network())?;
-    table.standardise(&trainee, train)?;
+/// Mean log-risk of the networks of one fold. Each stops on other rows, so that all of `learnt` is learnt from.
+fn networks_of(table: &Table, learnt: &[usize], asked: &[usize], context: &Context) -> Result<Vec<f64>> {
     let cohort = table.cohort();
-    let objective = Cox { cohort, trainee: &trainee, train, validation, hiding: false };
-    let epochs_max = context.effort.choose(60, 1);
-    let plan = Plan { epochs_max, seed: context.seed, ..table.plan };
-    optimise::fit(table.name, trainee.weights(), &objective, &plan, &context.progress)?;
-    log_risks(&trainee, &cohort.pick(asked))
+    let mut sums = vec![0.0; asked.len()];
+    for number in 0..table.networks {
+        let is_kept = |at: &usize| at % VALIDATION_EVERY == number;
+        let (validation, train): (Vec<usize>, Vec<usize>) = (0..learnt.len()).partition(is_kept);
+        let (validation, train) = (pick(learnt, &validation), pick(learnt, &train));
+        let trainee = Trainee::new(&table.network())?;
+        table.standardise(&trainee, &train)?;
+        let objective =
+            Cox { cohort, trainee: &trainee, train: &train, validation: &validation, hiding: false };
+        let epochs_max = context.effort.choose(60, 1);
+        let plan = Plan { epochs_max, seed: context.seed + number as u64, ..table.plan };
+        optimise::fit(table.name, trainee.weights(), &objective, &plan, &context.progress)?;
+        let answers = log_risks(&trainee, &cohort.pick(asked))?;
+        sums.iter_mut().zip(answers).for_each(|(sum, answer)| *sum += answer / table.networks as f64);
+    }
+    Ok(sums)
 }
 
 fn judge(table: &Table, rows: &[usize], network: &[f64], linear: &[f64]) -> Option<Benchmark> {
     let Cohort { inputs, years, died } = table.cohort();
-    let c_of = |risk: &[f64], at: &[usize]| {
-        metrics::harrell_c(&pick(risk, at), &pick(years, at), &pick(died, at))
-    };
+    let c_of =
+        |risk: &[f64], at: &[usize]| metrics::harrell_c(&pick(risk, at), &pick(years, at), &pick(died, at));
     let people: Vec<u64> = rows.iter().map(|row| *row as u64).collect();
     let age = c_of(&inputs[0].column(0), rows)?;
     let gain = interval(&people, |at| Some(c_of(network, at)? - c_of(linear, at)?));
@@ -254,7 +260,10 @@ mod tests {
             follow_up: FollowUp { days: 10.0, died: false },
         };
         let (cells, kinds) = (nafld_cells(&nafld), nafld_table().kinds);
-        assert_eq!((cells.len(), cells[5], cells[6], cells[9]), (kinds.len(), Some(3.0), Some(1.0), Some(1.0)));
+        assert_eq!(
+            (cells.len(), cells[5], cells[6], cells[9]),
+            (kinds.len(), Some(3.0), Some(1.0), Some(1.0))
+        );
         assert_eq!((kinds[9], kinds[8]), (Kind::Flag, Kind::RisingFlag), "dyslipidaemia is free");
     }
 

@@ -185,7 +185,8 @@ mod tests {
         let rows = followed.cohort().longest_first(&[0, 1, 2]);
         assert_eq!(rows, [0, 2, 1]);
         let log_risk = Tensor::from_slice(&[0.0_f32, 1.0, 2.0], (1, 3), &Device::Cpu).expect("tensor");
-        let loss = followed.cohort().loss_of(&log_risk, &rows, &[0; 3]).and_then(|l| Ok(l.to_scalar::<f32>()?));
+        let loss =
+            followed.cohort().loss_of(&log_risk, &rows, &[0; 3]).and_then(|l| Ok(l.to_scalar::<f32>()?));
         // Death at 2 (log-risk 1) among {0, 1}; death at 1 (log-risk 2) among all three.
         let (e0, e1, e2) = (1.0_f64, 1.0_f64.exp(), 2.0_f64.exp());
         let expected = (((e0 + e1).ln() - 1.0) + ((e0 + e1 + e2).ln() - 2.0)) / 2.0;
@@ -224,7 +225,9 @@ mod tests {
         let plan = crate::optimise::Plan { batch_rows: 100, ..crate::optimise::Plan::default() };
         let progress = crate::optimise::Progress::hidden();
         crate::optimise::fit("median", trainee.weights(), &cox, &plan, &progress).expect("trained");
-        let answer = |inputs: &[Matrix]| trainee.raw(inputs).and_then(|raw| Ok(raw.flatten_all()?.to_vec1::<f32>()?));
+        let answer = |inputs: &[Matrix]| {
+            trainee.raw(inputs).and_then(|raw| Ok(raw.flatten_all()?.to_vec1::<f32>()?))
+        };
         let whole = answer(&cohort.pick(&[0, 1])).expect("answers");
         let bare = answer(&unmeasured(&cohort.pick(&[0]))).expect("answer")[0];
         assert!(whole[0] > whole[1] + 1.0, "{whole:?}");

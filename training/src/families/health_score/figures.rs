@@ -136,9 +136,8 @@ fn of_the_score(
     runner: &mut Runner,
 ) -> Result<Vec<Measure>> {
     let rows = &prepared.parts.test;
-    let mut excess = |inputs: &[Matrix]| {
-        spread::excess(inputs, &mut |inputs| Ok(runner.first(inputs)?.column(0)))
-    };
+    let mut excess =
+        |inputs: &[Matrix]| spread::excess(inputs, &mut |inputs| Ok(runner.first(inputs)?.column(0)));
     let whole = spread::scores(risk, prepared, rows, &excess(inputs)?);
     let bare = spread::scores(risk, prepared, rows, &excess(&unmeasured(inputs))?);
     let hidden = Hidden::draw(inputs);

@@ -50,7 +50,11 @@ pub(super) fn references(prepared: &Prepared, rows: &[usize], excess: &[f64]) ->
             let peers = rows.iter().zip(excess).filter(|(row, _)| belongs(row));
             let peers: Vec<f64> = peers.map(|(_, excess)| *excess).collect();
             if peers.len() >= PEERS_MIN {
-                references.extend(fit_reference(sex.map(|male| if male { "male" } else { "female" }), ages, peers));
+                references.extend(fit_reference(
+                    sex.map(|male| if male { "male" } else { "female" }),
+                    ages,
+                    peers,
+                ));
             }
         }
     }
