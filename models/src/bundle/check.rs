@@ -7,7 +7,9 @@ use super::config::{
     BundleConfig, DatasetConfig, EngineKind, FeatureConfig, ForecastConfig, MetricConfig, SCHEMA_VERSION,
     TensorConfig,
 };
-use super::network::{BodyConfig, ClassifierConfig, EncoderConfig, ForestConfig, NetworkConfig};
+use super::network::{
+    Activation, BodyConfig, ClassifierConfig, EncoderConfig, ForestConfig, NetworkConfig, RiskConfig,
+};
 use crate::DType;
 
 /// Bounds on what a bundle may ask for, so that a hostile `model.toml` cannot exhaust memory.
@@ -168,8 +170,11 @@ fn candle(config: &BundleConfig, network: &NetworkConfig) -> Checked {
         NetworkConfig::Classifier(_)
         | NetworkConfig::Regressor(_)
         | NetworkConfig::Autoencoder(_)
-        | NetworkConfig::Forecaster(_)
-        | NetworkConfig::Risk(_) => DType::F32,
+        | NetworkConfig::Forecaster(_) => DType::F32,
+        NetworkConfig::Risk(network) => {
+            rising(network)?;
+            DType::F32
+        }
     };
     let inputs = vec![vec![width]; if network.masked() { 2 } else { 1 }];
     agree("input", &config.inputs, &inputs, dtype)?;
@@ -184,6 +189,19 @@ fn forest(forest: &ForestConfig) -> Checked {
         ensure((1..=max).contains(&size), || format!("network.forest.{key} is {size}, expected 1 to {max}"))?;
     }
     ensure((0.0..=1.0).contains(&share), || format!("network.forest.share is {share}, expected 0 to 1"))
+}
+
+fn rising(network: &RiskConfig) -> Checked {
+    let RiskConfig { inputs, masked: _, rising, body } = network;
+    let columns: BTreeSet<usize> = rising.iter().map(|rising| rising.column).collect();
+    let known = columns.len() == rising.len() && columns.iter().all(|column| column < inputs);
+    ensure(known && rising.iter().all(|rising| rising.from.is_finite()), || {
+        format!("network.rising must name different columns below {inputs}, each with a finite value")
+    })?;
+    let simple = body.hidden.len() <= 1 && body.activation == Activation::Relu;
+    ensure(rising.is_empty() || simple, || {
+        "network.rising needs at most one hidden layer with activation relu".to_owned()
+    })
 }
 
 fn encoder(network: &EncoderConfig) -> Checked {

@@ -30,7 +30,7 @@ pub use golden::{GOLDEN_ROWS_MAX, Golden};
 pub use manifest::{FileEntry, Manifest, PublicKey, SecretKey};
 pub use network::{
     Activation, AutoencoderConfig, BodyConfig, ClassifierConfig, EncoderConfig, ForecasterConfig,
-    ForestConfig, Link, NetworkConfig, RegressorConfig, RiskConfig,
+    ForestConfig, Link, NetworkConfig, RegressorConfig, RisingConfig, RiskConfig,
 };
 pub use open::Bundle;
 pub use safetensors::{from_safetensors, to_safetensors};

@@ -121,8 +121,21 @@ pub struct RiskConfig {
     /// Whether a second input `present` says which columns hold a value.
     #[serde(default)]
     pub masked: bool,
+    /// Columns in which the answer never falls. They ask for at most one hidden layer, rectified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rising: Vec<RisingConfig>,
     /// Hidden layers.
     pub body: BodyConfig,
+}
+
+/// `[[network.rising]]`: a column in which the answer never falls, from a value on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RisingConfig {
+    /// Number of the column.
+    pub column: usize,
+    /// Value, in physical units, above which it holds; below it the column is free.
+    pub from: f64,
 }
 
 /// `[network] kind = "encoder"`: a transformer encoder over token ids, its last layer averaged over the tokens and

@@ -25,7 +25,10 @@ pub use forecast::{Forecast, HorizonCase, HorizonWidth, fit_forecast};
 pub use grid::Grid;
 pub use normality::{FeatureNormal, Normality, fit_normality};
 pub use residuals::{OutputResidual, Residuals, Scale, fit_residual};
-pub use risk::{AgeBand, MissingSpread, Reference, Risk, RiskBin, RiskCase, fit_reference, fit_risk};
+pub use risk::{
+    AgeBand, MissingSpread, Reference, Risk, RiskBin, RiskCase, RiskSpread, fit_reference, fit_risk,
+    observed_risk,
+};
 pub use stats::{conformal_quantile, wilson};
 
 use crate::ModelError;

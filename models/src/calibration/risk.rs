@@ -1,8 +1,9 @@
 //! Uncertainty of a survival model: how its log-risk ranks among peers, what it means in absolute terms, and how far
 //! both can be trusted.
 //!
-//! A proportional-hazards model gives a log-risk without a zero. The score compares it with people of the same sex
-//! and age; the absolute risk at the horizon is `1 - exp(-H0 * exp(log_risk))`, where `H0` is Breslow's baseline
+//! A proportional-hazards model gives a log-risk without a zero. The score takes what it exceeds that of somebody of
+//! the same age and sex of whom nothing else is known, and ranks this excess among people of the same sex and of about
+//! the same age; so the years within a band of ages count for nothing. The absolute risk at the horizon is `1 - exp(-H0 * exp(log_risk))`, where `H0` is Breslow's baseline
 //! hazard; its interval is the Kaplan-Meier share with Greenwood's variance among cases of similar predicted risk.
 
 use serde::{Deserialize, Serialize};
@@ -24,27 +25,41 @@ pub struct Risk {
     pub horizon_years: f64,
     /// Breslow baseline hazard cumulated to the horizon at a log-risk of 0.
     pub baseline_hazard: f64,
-    /// Half-width of the interval around the log-risk of a complete case (spread of the refitted ensemble).
-    pub log_risk_half_width: f64,
-    /// How far the log-risk moves when an input is hidden; widens the interval of a case that lacks it.
-    pub missing: Vec<MissingSpread>,
+    /// How far log-risk and score can be trusted.
+    pub spread: RiskSpread,
     /// Peers.
     pub references: Vec<Reference>,
     /// Observed against predicted risk, ascending.
     pub bins: Vec<RiskBin>,
 }
 
-/// Effect of one hidden input.
+/// How far log-risk and score can be trusted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RiskSpread {
+    /// Half-width of the interval around the log-risk of a complete case.
+    pub log_risk_half_width: f64,
+    /// Half-width of the interval around the score of a complete case, points.
+    pub score_half_width: f64,
+    /// Split-conformal factor on the points that absent inputs are worth together.
+    pub missing_factor: f64,
+    /// What each input is worth; widens the interval of a case that lacks it.
+    pub missing: Vec<MissingSpread>,
+}
+
+/// Effect of one hidden input among held-out cases.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MissingSpread {
     /// Name of the input column.
     pub feature: String,
-    /// Standard deviation of the change of the log-risk among held-out cases.
-    pub sd: f64,
+    /// Root mean square change of the log-risk.
+    pub log_risk_sd: f64,
+    /// Root mean square change of the score, points.
+    pub score_sd: f64,
 }
 
-/// Log-risks of one group of peers.
+/// One group of peers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reference {
@@ -53,8 +68,8 @@ pub struct Reference {
     pub sex: Option<String>,
     /// Ages of the group.
     pub ages: AgeBand,
-    /// Log-risks at each per cent.
-    pub log_risks: Grid,
+    /// Log-risk of each less that of an unmeasured person of the same age and sex, at each per cent.
+    pub excess: Grid,
     /// People in the group.
     pub n: u64,
 }
@@ -92,6 +107,61 @@ pub struct RiskCase {
     pub event: bool,
 }
 
+impl Reference {
+    /// Score, 0 to 100, of this excess: the share of the group whose excess is larger.
+    #[must_use]
+    pub fn score(&self, excess: f64) -> f64 {
+        100.0 * (1.0 - self.excess.rank(excess))
+    }
+}
+
+impl RiskSpread {
+    /// Half-width of the log-risk of a case that lacks the inputs for which `missing` says so.
+    #[must_use]
+    pub fn log_risk(&self, missing: impl Fn(&str) -> bool, coverage: f64) -> f64 {
+        let z = normal_quantile(0.5 + coverage / 2.0);
+        self.log_risk_half_width.hypot(z * self.lacking(missing, |input| input.log_risk_sd))
+    }
+
+    /// Interval of the score of such a case. Its width depends on what is absent and on nothing else, and every absent
+    /// input adds to it: an interval that would leave 0 to 100 is moved back inside rather than cut.
+    #[must_use]
+    pub fn score(&self, score: f64, missing: impl Fn(&str) -> bool, coverage: f64) -> Interval {
+        let absent = self.missing_factor * self.lacking(missing, |input| input.score_sd);
+        let half = self.score_half_width.hypot(absent).min(50.0);
+        let middle = score.clamp(half, 100.0 - half);
+        Interval { low: middle - half, high: middle + half, coverage }
+    }
+
+    /// Points that the inputs for which `missing` says so are worth together.
+    #[must_use]
+    pub fn points(&self, missing: impl Fn(&str) -> bool) -> f64 {
+        self.lacking(missing, |input| input.score_sd)
+    }
+
+    fn lacking(&self, missing: impl Fn(&str) -> bool, worth: impl Fn(&MissingSpread) -> f64) -> f64 {
+        let lacking = self.missing.iter().filter(|input| missing(&input.feature));
+        lacking.map(|input| worth(input).powi(2)).sum::<f64>().sqrt()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let sound = |value: f64| value.is_finite() && value >= 0.0;
+        for (name, value) in [
+            ("log_risk_half_width", self.log_risk_half_width),
+            ("score_half_width", self.score_half_width),
+            ("missing_factor", self.missing_factor),
+        ] {
+            if !sound(value) {
+                return Err(format!("{name} must be at least 0"));
+            }
+        }
+        match self.missing.iter().find(|m| !sound(m.log_risk_sd) || !sound(m.score_sd)) {
+            Some(wrong) => Err(format!("spreads of missing `{}` must be at least 0", wrong.feature)),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Risk {
     /// Peers of a person: the narrowest group that holds the age, of the same sex where there is one.
     #[must_use]
@@ -124,31 +194,17 @@ impl Risk {
         of_model.including(low.min(risk)).including(high.max(risk)).clamped(0.0, 1.0)
     }
 
-    /// Half-width of the log-risk of a case that lacks the inputs for which `missing` says so.
-    #[must_use]
-    pub fn half_width(&self, missing: impl Fn(&str) -> bool, coverage: f64) -> f64 {
-        let z = normal_quantile(0.5 + coverage / 2.0);
-        let spread =
-            self.missing.iter().filter(|m| missing(&m.feature)).map(|m| (z * m.sd).powi(2)).sum::<f64>();
-        (self.log_risk_half_width.powi(2) + spread).sqrt()
-    }
-
     pub(super) fn check(&self) -> Result<(), String> {
         let positive = |value: f64, what: &str| {
             if value.is_finite() && value > 0.0 { Ok(()) } else { Err(format!("{what} must be above 0")) }
         };
         positive(self.horizon_years, "horizon_years")?;
         positive(self.baseline_hazard, "baseline_hazard")?;
-        if !self.log_risk_half_width.is_finite() || self.log_risk_half_width < 0.0 {
-            return Err("log_risk_half_width must be at least 0".into());
-        }
-        if let Some(wrong) = self.missing.iter().find(|m| !m.sd.is_finite() || m.sd < 0.0) {
-            return Err(format!("sd of missing `{}` must be at least 0", wrong.feature));
-        }
+        self.spread.check()?;
         if self.references.is_empty() {
             return Err("references must not be empty".into());
         }
-        self.references.iter().try_for_each(|r| r.log_risks.check("log_risks"))?;
+        self.references.iter().try_for_each(|r| r.excess.check("excess"))?;
         let sane = |bin: &RiskBin| 0.0 <= bin.low && bin.low <= bin.high && bin.high <= 1.0;
         if self.bins.iter().all(sane) && self.bins.is_sorted_by(|a, b| a.start <= b.start) {
             Ok(())
@@ -158,11 +214,11 @@ impl Risk {
     }
 }
 
-/// The group of peers with these log-risks. `None` without people.
+/// The group of peers with these excesses of the log-risk. `None` without people.
 #[must_use]
-pub fn fit_reference(sex: Option<&str>, ages: AgeBand, log_risks: Vec<f64>) -> Option<Reference> {
-    let n = log_risks.len() as u64;
-    Some(Reference { sex: sex.map(Into::into), ages, log_risks: Grid::of(log_risks, GRID_POINTS)?, n })
+pub fn fit_reference(sex: Option<&str>, ages: AgeBand, excess: Vec<f64>) -> Option<Reference> {
+    let n = excess.len() as u64;
+    Some(Reference { sex: sex.map(Into::into), ages, excess: Grid::of(excess, GRID_POINTS)?, n })
 }
 
 /// Measures a survival model on held-out people; see the fields of [`Risk`] for the parts that come from elsewhere.
@@ -173,19 +229,12 @@ pub fn fit_risk(
     horizon_years: f64,
     cases: &[RiskCase],
     references: Vec<Reference>,
-    (log_risk_half_width, missing): (f64, Vec<MissingSpread>),
+    spread: RiskSpread,
     coverage: f64,
 ) -> Option<Risk> {
     let baseline_hazard = breslow(cases, horizon_years);
-    let fitted = Risk {
-        event: event.into(),
-        horizon_years,
-        baseline_hazard,
-        log_risk_half_width,
-        missing,
-        references,
-        bins: Vec::new(),
-    };
+    let event = event.into();
+    let fitted = Risk { event, horizon_years, baseline_hazard, spread, references, bins: Vec::new() };
     let bins = risk_bins(&fitted, cases, coverage);
     (baseline_hazard > 0.0).then_some(Risk { bins, ..fitted })
 }
@@ -211,15 +260,20 @@ fn risk_bins(risk: &Risk, cases: &[RiskCase], coverage: f64) -> Vec<RiskBin> {
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
     let bin = |chunk: &[(f64, &RiskCase)]| {
         let people: Vec<&RiskCase> = chunk.iter().map(|(_, case)| *case).collect();
-        let (low, high) = kaplan_meier(people, risk.horizon_years, coverage);
+        let (_, low, high) = kaplan_meier(people, risk.horizon_years, coverage);
         RiskBin { start: chunk[0].0, low, high }
     };
     sorted.chunks(cases.len().div_ceil(BINS).max(1)).map(bin).collect()
 }
 
-/// Interval of the share with the event by the horizon: Kaplan-Meier with Greenwood's variance on the log-minus-log
-/// scale, which stays inside 0 to 1.
-fn kaplan_meier(mut people: Vec<&RiskCase>, horizon_years: f64, coverage: f64) -> (f64, f64) {
+/// Share of `cases` with the event by the horizon, lower and upper end: Kaplan-Meier with Greenwood's variance.
+#[must_use]
+pub fn observed_risk(cases: &[RiskCase], horizon_years: f64, coverage: f64) -> (f64, f64, f64) {
+    kaplan_meier(cases.iter().collect(), horizon_years, coverage)
+}
+
+/// The share with the event by the horizon and its ends on the log-minus-log scale, which stays inside 0 to 1.
+fn kaplan_meier(mut people: Vec<&RiskCase>, horizon_years: f64, coverage: f64) -> (f64, f64, f64) {
     people.sort_by(|a, b| a.years.total_cmp(&b.years));
     let (mut survival, mut variance, mut left) = (1.0f64, 0.0f64, people.len() as f64);
     for group in people.chunk_by(|a, b| a.years == b.years) {
@@ -234,11 +288,11 @@ fn kaplan_meier(mut people: Vec<&RiskCase>, horizon_years: f64, coverage: f64) -
     if survival >= 1.0 || survival <= 0.0 {
         let (low, high) =
             super::wilson((1.0 - survival) * people.len() as f64, people.len() as f64, coverage);
-        return (low, high);
+        return (1.0 - survival, low, high);
     }
     let log = survival.ln();
     let spread = normal_quantile(0.5 + coverage / 2.0) * variance.sqrt() / log.abs();
-    (1.0 - survival.powf((-spread).exp()), 1.0 - survival.powf(spread.exp()))
+    (1.0 - survival, 1.0 - survival.powf((-spread).exp()), 1.0 - survival.powf(spread.exp()))
 }
 
 #[cfg(test)]
@@ -266,8 +320,15 @@ mod tests {
             fit_reference(None, ages, all()).expect("people"),
             fit_reference(Some("female"), AgeBand { from: 50.0, to: 60.0 }, all()).expect("people"),
         ];
-        let missing = vec![MissingSpread { feature: "creatinine".into(), sd: 0.3 }];
-        fit_risk("death", 10.0, &cases, references, (0.1, missing), 0.9).expect("events")
+        let missing =
+            |feature: &str, score_sd| MissingSpread { feature: feature.into(), log_risk_sd: 0.3, score_sd };
+        let spread = RiskSpread {
+            log_risk_half_width: 0.1,
+            score_half_width: 4.0,
+            missing_factor: 1.6,
+            missing: vec![missing("creatinine", 10.0), missing("bmi", 3.0), missing("smoker", 25.0)],
+        };
+        fit_risk("death", 10.0, &cases, references, spread, 0.9).expect("events")
     }
 
     #[test]
@@ -300,16 +361,39 @@ mod tests {
 
     #[test]
     fn a_missing_input_widens_the_interval() {
-        let risk = fitted();
-        let complete = risk.half_width(|_| false, 0.9);
-        let without = risk.half_width(|feature| feature == "creatinine", 0.9);
+        let spread = fitted().spread;
+        let complete = spread.log_risk(|_| false, 0.9);
+        let without = spread.log_risk(|feature| feature == "creatinine", 0.9);
         assert!((complete - 0.1).abs() < 1e-12 && without > 0.4, "{without}");
+    }
+
+    #[test]
+    fn hiding_one_more_input_never_narrows_the_interval_of_any_score() {
+        let spread = fitted().spread;
+        let width = |score: f64, mask: usize| {
+            let missing = |name: &str| {
+                let at = spread.missing.iter().position(|input| input.feature == name);
+                at.is_some_and(|at| mask >> at & 1 == 1)
+            };
+            let interval = spread.score(score, missing, 0.9);
+            assert!(0.0 <= interval.low && interval.high <= 100.0);
+            assert!(interval.low <= score && score <= interval.high, "{score}: {interval:?}");
+            interval.high - interval.low
+        };
+        for mask in 0..8 {
+            for more in (0..3).map(|at| mask | 1 << at).filter(|more| *more != mask) {
+                // The score moves when an input is hidden, wherever to.
+                for (before, after) in [(50.0, 50.0), (50.0, 0.0), (3.0, 60.0), (99.0, 100.0)] {
+                    assert!(width(after, more) > width(before, mask), "{mask:b} {more:b}");
+                }
+            }
+        }
     }
 
     #[test]
     fn nobody_and_no_event_make_no_model() {
         let quiet = vec![RiskCase { log_risk: 0.0, years: 10.0, event: false }; 50];
-        assert!(fit_risk("death", 10.0, &quiet, Vec::new(), (0.1, Vec::new()), 0.9).is_none());
+        assert!(fit_risk("death", 10.0, &quiet, Vec::new(), RiskSpread::default(), 0.9).is_none());
         assert!(fit_reference(None, AgeBand { from: 0.0, to: 9.0 }, Vec::new()).is_none());
     }
 }

@@ -1,6 +1,9 @@
 //! Health score: the share of people of the same sex and age whose predicted risk is higher, 0 to 100, with the risk
 //! itself and what each area of health adds or takes.
 //!
+//! Somebody of whom only age and sex are known is compared with, so that such a person is near 50 by construction:
+//! the model was taught to answer a panel with gaps by the median of what it would answer to the whole panel.
+//!
 //! Areas are credited by Shapley values (Shapley 1953) over groups of inputs: the score is computed with every
 //! combination of areas hidden, all in one batch, and each area gets its average effect. Age and sex are never hidden:
 //! they choose the peers. What the score of such an empty panel differs from 50 is the area `unmeasured`, so that the
@@ -170,18 +173,17 @@ impl Encoder {
         let peers = self.peers(*age_years, *sex)?;
         let log_risk = values[0];
         let missing = self.columns.missing(row);
-        let half = self.risk.half_width(|name| missing.iter().any(|m| m == name), self.coverage);
+        let absent = |name: &str| missing.iter().any(|m| m == name);
+        let half = self.risk.spread.log_risk(absent, self.coverage);
         let coalitions = &values[values.len() + 1 - (1 << areas.len())..];
-        let score_of = |log_risk: f64| 100.0 * (1.0 - peers.log_risks.rank(log_risk));
+        // The last copy has no area left: age and sex alone.
+        let unmeasured = coalitions.last().copied().unwrap_or(log_risk);
+        let score_of = |log_risk: f64| peers.score(log_risk - unmeasured);
         let with_hidden = |mask: usize| score_of(if mask == 0 { log_risk } else { coalitions[mask - 1] });
         let score = score_of(log_risk);
         Ok(Answer {
             score,
-            interval: Interval {
-                low: score_of(log_risk + half),
-                high: score_of(log_risk - half),
-                coverage: self.coverage,
-            },
+            interval: self.risk.spread.score(score, absent, self.coverage),
             areas: points(areas, with_hidden),
             risk: self.risk.absolute(log_risk),
             risk_interval: self.risk.absolute_interval(log_risk, half, self.coverage),

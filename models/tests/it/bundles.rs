@@ -17,7 +17,7 @@ use models::{
     },
     calibration::{
         AgeBand, COVERAGE, Classes, Forecast, HorizonWidth, MissingSpread, OutputResidual, Part, Residuals,
-        RiskCase, Scale, fit_normality, fit_reference, fit_risk,
+        RiskCase, RiskSpread, Scale, fit_normality, fit_reference, fit_risk,
     },
     engine::candle::CandleEngine,
     family::anomaly::channel_name,
@@ -106,7 +106,12 @@ pub(crate) fn glucose_trend(dir: &Path) -> Bundle {
 }
 
 pub(crate) fn health_score(dir: &Path) -> Bundle {
-    let network = NetworkConfig::Risk(RiskConfig { inputs: HEALTH.len(), masked: true, body: body(3) });
+    let network = NetworkConfig::Risk(RiskConfig {
+        inputs: HEALTH.len(),
+        masked: true,
+        rising: Vec::new(),
+        body: body(3),
+    });
     let mut config = config("health-score", Family::HealthScore, "mortality", network);
     config.features = features(&HEALTH);
     config.inputs = masked(HEALTH.len());
@@ -121,8 +126,15 @@ pub(crate) fn health_score(dir: &Path) -> Bundle {
         .into_iter()
         .filter_map(|sex| fit_reference(sex, ages, spread.clone()))
         .collect();
-    let missing = vec![MissingSpread { feature: "hdl_cholesterol".into(), sd: 0.2 }];
-    let risk = fit_risk("death", 10.0, &cases, references, (0.1, missing), COVERAGE).expect("events");
+    let missing =
+        HEALTH.map(|feature| MissingSpread { feature: feature.into(), log_risk_sd: 0.2, score_sd: 5.0 });
+    let spread = RiskSpread {
+        log_risk_half_width: 0.1,
+        score_half_width: 3.0,
+        missing_factor: 1.5,
+        missing: missing.into(),
+    };
+    let risk = fit_risk("death", 10.0, &cases, references, spread, COVERAGE).expect("events");
     write(dir, config, Part::Risk(risk))
 }
 

@@ -162,6 +162,14 @@ fn a_health_score_sums_up_and_needs_an_age() {
     assert_eq!(names, ["cardiovascular", "metabolic", "lifestyle", "unmeasured"]);
     let without = answer(&panel(&[(Biomarker::Bmi, 31.0), (Biomarker::SystolicBp, 150.0)]));
     assert_eq!(without.missing, ["hdl_cholesterol"]);
+    let width = |answer: &health_score::Answer| answer.interval.high - answer.interval.low;
+    assert!(width(&without) > width(&complete), "{:?} {:?}", without.interval, complete.interval);
+    let unmeasured = |answer: &health_score::Answer| answer.areas.last().map(|(_, points)| *points);
+    assert_eq!(
+        unmeasured(&without),
+        unmeasured(&complete),
+        "age and sex leave the same, whatever was measured"
+    );
     let nobody = Panel::builder(Person::default()).value(Biomarker::Bmi, 25.0, Biomarker::Bmi.unit());
     let error = encoder.encode(&nobody.and_then(PanelBuilder::build).expect("valid")).expect_err("no age");
     assert!(error.to_string().starts_with("subject.age_years: "), "{error}");

@@ -9,6 +9,7 @@ mod config;
 mod engines;
 mod families;
 mod limits;
+mod monotone;
 mod network;
 mod reference;
 mod series;

@@ -2,7 +2,7 @@
 //! And what is refused of a file that was edited by hand.
 
 use models::calibration::{
-    AgeBand, COVERAGE, Calibration, ClassCase, Grid, HorizonWidth, Interval, Part, RiskCase,
+    AgeBand, COVERAGE, Calibration, ClassCase, Grid, HorizonWidth, Interval, Part, RiskCase, RiskSpread,
     conformal_quantile, fit_classes, fit_normality, fit_reference, fit_residual, fit_risk, wilson,
 };
 use models::calibration::{OutputResidual, Residuals, Risk, Scale};
@@ -141,7 +141,7 @@ proptest! {
                 1.0 / at_risk.map(|other| other.log_risk.exp()).sum::<f64>()
             })
             .sum();
-        match fit_risk("death", 8.0, &cases, Vec::new(), (0.1, Vec::new()), 0.9) {
+        match fit_risk("death", 8.0, &cases, Vec::new(), RiskSpread::default(), 0.9) {
             Some(risk) => prop_assert!((risk.baseline_hazard - expected).abs() < 1e-9 * expected.max(1.0)),
             None => prop_assert_eq!(expected, 0.0),
         }
@@ -153,7 +153,7 @@ proptest! {
         a in -3.0f64..3.0, b in -3.0f64..3.0, half in 0.0f64..1.0,
     ) {
         let cases = cases(&rows);
-        if let Some(risk) = fit_risk("death", 8.0, &cases, Vec::new(), (half, Vec::new()), 0.9) {
+        if let Some(risk) = fit_risk("death", 8.0, &cases, Vec::new(), RiskSpread::default(), 0.9) {
             prop_assert!(risk.absolute(a.min(b)) <= risk.absolute(a.max(b)));
             let interval = risk.absolute_interval(a, half, 0.9);
             prop_assert!((0.0..=1.0).contains(&interval.low) && (0.0..=1.0).contains(&interval.high));
@@ -167,7 +167,8 @@ proptest! {
 fn without_losses_the_observed_risk_is_the_share_that_died() {
     let rows: Vec<(u8, bool, u8)> =
         (0..200).map(|i| if i % 4 == 0 { (5, true, 4) } else { (20, false, 4) }).collect();
-    let risk = fit_risk("death", 10.0, &cases(&rows), Vec::new(), (0.0, Vec::new()), 0.9).expect("deaths");
+    let risk =
+        fit_risk("death", 10.0, &cases(&rows), Vec::new(), RiskSpread::default(), 0.9).expect("deaths");
     for bin in &risk.bins {
         assert!(bin.low < 0.25 && 0.25 < bin.high, "{bin:?}");
     }
@@ -179,7 +180,7 @@ fn with_peers(references: &[(Option<&str>, f64, f64)]) -> Risk {
         fit_reference(sex, AgeBand { from, to }, vec![0.0, from, to]).expect("people")
     };
     let references = references.iter().map(peers).collect();
-    fit_risk("death", 8.0, &cases(&rows), references, (0.1, Vec::new()), 0.9).expect("deaths")
+    fit_risk("death", 8.0, &cases(&rows), references, RiskSpread::default(), 0.9).expect("deaths")
 }
 
 #[test]
@@ -261,11 +262,18 @@ fn each_senseless_figure_is_refused_with_its_name() {
         ("forecast", "/part/horizons/0/linear_half_width", json!(-1.0), "width"),
         ("risk", "/part/horizon_years", json!(0.0), "horizon_years"),
         ("risk", "/part/baseline_hazard", json!(-1.0), "baseline_hazard"),
-        ("risk", "/part/log_risk_half_width", json!(-1.0), "log_risk_half_width"),
+        ("risk", "/part/spread/log_risk_half_width", json!(-1.0), "log_risk_half_width"),
         ("risk", "/part/references", json!([]), "references"),
-        ("risk", "/part/references/0/log_risks", json!([1.0]), "log_risks"),
+        ("risk", "/part/spread/score_half_width", json!(-1.0), "score_half_width"),
+        ("risk", "/part/spread/missing_factor", json!(-1.0), "missing_factor"),
+        ("risk", "/part/references/0/excess", json!([1.0]), "excess"),
         ("risk", "/part/bins/0/high", json!(1.5), "bins"),
-        ("risk", "/part/missing", json!([{ "feature": "hdl", "sd": -1.0 }]), "hdl"),
+        (
+            "risk",
+            "/part/spread/missing",
+            json!([{ "feature": "hdl", "log_risk_sd": 1.0, "score_sd": -1.0 }]),
+            "hdl",
+        ),
         ("risk", "/coverage", json!(0.0), "coverage"),
         ("risk", "/id", json!(""), "id"),
         ("risk", "/schema_version", json!(7), "schema_version is 7"),

@@ -23,9 +23,9 @@ use crate::evaluate::baseline::{Boosted, Logistic};
 use crate::evaluate::bootstrap::{interval, pick};
 use crate::evaluate::{Benchmark, Target};
 
-const FOLDS: usize = 5;
+pub(super) const FOLDS: usize = 5;
 /// Seed of the folds, the same for every model.
-const SEED: u64 = 0;
+pub(super) const SEED: u64 = 0;
 /// One training row in so many is kept to stop on.
 const VALIDATION_EVERY: usize = 7;
 
@@ -114,7 +114,7 @@ fn all_rows(parts: &Parts) -> Vec<usize> {
 }
 
 /// Places of the rows in folds that hold the classes in equal shares.
-fn folds(classes: &[usize]) -> Vec<Vec<usize>> {
+pub(super) fn folds(classes: &[usize]) -> Vec<Vec<usize>> {
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
     let mut folds = vec![Vec::new(); FOLDS];
     for class in classes.iter().collect::<BTreeSet<_>>() {
@@ -128,7 +128,7 @@ fn folds(classes: &[usize]) -> Vec<Vec<usize>> {
 }
 
 /// One fold to answer, the others to learn from. They lie class by class, so every seventh row has all classes.
-fn around(folds: &[Vec<usize>], fold: usize, rows: &[usize]) -> Parts {
+pub(super) fn around(folds: &[Vec<usize>], fold: usize, rows: &[usize]) -> Parts {
     let others =
         folds.iter().enumerate().filter(|(number, _)| *number != fold).flat_map(|(_, places)| places);
     let mut parts = Parts { test: pick(rows, &folds[fold]), ..Parts::default() };

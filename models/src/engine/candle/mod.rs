@@ -43,7 +43,11 @@ impl CandleEngine {
             | NetworkConfig::Regressor(_)
             | NetworkConfig::Autoencoder(_)
             | NetworkConfig::Forecaster(_)
-            | NetworkConfig::Risk(_) => Kind::Numbers(Network::new(kind, weights.builder()).map_err(fault)?),
+            | NetworkConfig::Risk(_) => {
+                let mut network = Network::new(kind, weights.builder()).map_err(fault)?;
+                network.settle().map_err(fault)?;
+                Kind::Numbers(network)
+            }
         };
         if let Some(name) = weights.unused() {
             let reason = format!("has tensor `{name}`, which the network does not know");

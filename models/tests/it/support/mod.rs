@@ -65,7 +65,12 @@ pub(crate) fn networks() -> Vec<NetworkConfig> {
             quantiles: 5,
             body: body(2, true, Activation::Relu),
         }),
-        NetworkConfig::Risk(RiskConfig { inputs, masked, body: body(1, true, Activation::Relu) }),
+        NetworkConfig::Risk(RiskConfig {
+            inputs,
+            masked,
+            rising: Vec::new(),
+            body: body(1, true, Activation::Relu),
+        }),
     ]
 }
 

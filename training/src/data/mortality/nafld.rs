@@ -3,7 +3,7 @@
 //! Three tables are joined at the index date, using only what was known by then: the latest HDL and
 //! systolic pressure of the five years before, the diagnoses made before. In the laboratory table `chol`
 //! repeats `hdl` and `dbp` repeats `sbp` (a fault of the table), so neither is read; `fib4` was only kept
-//! where it is high, so it is a flag here, not a value; systolic values outside 70-260 mmHg are dropped.
+//! where it is high, so its absence says more than its value; systolic values outside 70-260 mmHg are dropped.
 
 use std::collections::HashMap;
 
@@ -49,8 +49,8 @@ pub struct NafldRow {
     pub hdl_mg_dl: Option<f64>,
     /// Latest systolic pressure of the five years before, mmHg.
     pub systolic_mmhg: Option<f64>,
-    /// Whether a FIB-4 index of 2.67 or more was on record by then.
-    pub fib4_high: bool,
+    /// Latest FIB-4 index on record by then, all of them 2.67 or more.
+    pub fib4: Option<f64>,
     /// Whether the person smoked at the latest word before or at the index date.
     pub smoker: Option<bool>,
     /// Bit i: diagnosis i of [`HISTORY`] was made by then.
@@ -228,7 +228,7 @@ fn rows_of(people: &Frame, labs: &Labs, history: &HashMap<i64, u16>) -> Result<V
         weight_kg: weight[at],
         hdl_mg_dl: latest(&labs.hdl, id, LOOK_BACK_DAYS_MAX),
         systolic_mmhg: latest(&labs.systolic, id, LOOK_BACK_DAYS_MAX),
-        fib4_high: latest(&labs.fib4, id, i64::MAX).is_some(),
+        fib4: latest(&labs.fib4, id, i64::MAX),
         smoker: latest(&labs.smoke, id, i64::MAX).map(|v| v > 0.5),
         history: history.get(&id).copied().unwrap_or(0),
         follow_up: FollowUp { days: days[at] as f64, died: died[at] },
@@ -307,7 +307,7 @@ mod tests {
             (Some(45.0), Some(131.0), Some(true))
         );
         // The FIB-4 and the stroke of the first person came after the index date.
-        assert!(!first.fib4_high && first.had("diabetes") && !first.had("stroke") && !first.had("flu"));
+        assert!(first.fib4.is_none() && first.had("diabetes") && !first.had("stroke") && !first.had("flu"));
         assert!(second.had("htn") && second.systolic_mmhg.is_none());
         assert_eq!(labs.dropped, 1, "a systolic pressure of 13,682");
         assert_eq!(second.follow_up, FollowUp { days: 300.0, died: true });

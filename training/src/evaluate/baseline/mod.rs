@@ -3,11 +3,13 @@
 //! They work on complete rows in double precision; [`Scaling`] fills gaps with the median and standardises.
 
 mod algebra;
+mod cox;
 mod linear;
 mod outlier;
 mod profile;
 
 pub use crate::boosting::Boosted;
+pub use cox::Cox;
 pub use linear::{Logistic, Ridge};
 pub use outlier::{LocalOutlierFactor, Mahalanobis, Neighbours};
 pub use profile::{Side, covering_mean, matrix_profile};

@@ -53,6 +53,37 @@ impl Dense {
         Ok(Self { layers, skip, activation, dropout, members, inputs, outputs })
     }
 
+    /// The same perceptrons, bent so that no output falls in any of the last `count` inputs; with at most one hidden
+    /// layer, which is rectified.
+    ///
+    /// Hidden unit `j` is `s · max(s · (|w| x + …), 0)` with `s` +1 for even and −1 for odd units, and counts with a
+    /// weight that is not below 0: convex and concave pieces, both of which rise (Runje & Shankaranarayana 2023). Bent
+    /// twice is bent once.
+    pub(super) fn rising(&self, count: usize) -> Result<Self> {
+        let bend = |weight: &Tensor, signs: Option<&Tensor>| {
+            let free = self.inputs - count;
+            let rising = weight.narrow(1, free, count)?.abs()?;
+            let rising = signs.map_or(Ok(rising.clone()), |signs| rising.broadcast_mul(signs))?;
+            Tensor::cat(&[&weight.narrow(1, 0, free)?, &rising], 1)
+        };
+        let layer = |layer: &Layer, weight| Layer { weight, bias: layer.bias.clone(), ..*layer };
+        let skip = self.skip.as_ref().filter(|_| count > 0).map(|skip| bend(skip, None)).transpose()?;
+        let layers = match &self.layers[..] {
+            layers if count == 0 => layers.iter().map(|of| layer(of, of.weight.clone())).collect(),
+            [only] => vec![layer(only, bend(&only.weight, None)?)],
+            [hidden, last] => {
+                let sign = |unit: usize| if unit.is_multiple_of(2) { 1.0f32 } else { -1.0 };
+                let signs: Vec<f32> = (0..hidden.outputs).map(sign).collect();
+                let signs = Tensor::from_vec(signs, (1, 1, hidden.outputs), &Device::Cpu)?;
+                let out = last.weight.abs()?.broadcast_mul(&signs.reshape((1, hidden.outputs, 1))?)?;
+                vec![layer(hidden, bend(&hidden.weight, Some(&signs))?), layer(last, out)]
+            }
+            _ => candle_core::bail!("only a network with at most one hidden layer can be made to rise"),
+        };
+        let skip = skip.or_else(|| self.skip.clone());
+        Ok(Self { layers, skip, ..*self })
+    }
+
     /// Columns that it takes.
     pub fn inputs(&self) -> usize {
         self.inputs

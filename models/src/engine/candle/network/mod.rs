@@ -101,10 +101,12 @@ impl Network {
     /// autoencoder, ordered quantiles `[…, horizons, quantiles]` of a forecaster as
     /// (value − last value) / scale, the log risk. With `dropout` hidden units are dropped by it.
     pub fn forward_logits(&self, prepared: &Tensor, dropout: Option<&mut ChaCha8Rng>) -> Result<Tensor> {
-        let raw = self.body().forward(prepared, dropout)?;
         match self {
-            Self::Forecaster(network) => network.order(&raw),
-            Self::Classifier(_) | Self::Regressor(_) | Self::Autoencoder(_) | Self::Risk(_) => Ok(raw),
+            Self::Forecaster(network) => network.order(&network.body.forward(prepared, dropout)?),
+            Self::Risk(network) => network.forward(prepared, dropout),
+            Self::Classifier(_) | Self::Regressor(_) | Self::Autoencoder(_) => {
+                self.body().forward(prepared, dropout)
+            }
         }
     }
 
@@ -116,6 +118,14 @@ impl Network {
             Self::Autoencoder(network) => &network.body,
             Self::Forecaster(network) => &network.body,
             Self::Risk(network) => &network.body,
+        }
+    }
+
+    /// For weights that no longer move: what is worked out of them is worked out once.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        match self {
+            Self::Risk(network) => network.settle(),
+            Self::Classifier(_) | Self::Regressor(_) | Self::Autoencoder(_) | Self::Forecaster(_) => Ok(()),
         }
     }
 
@@ -148,7 +158,7 @@ impl Network {
             Self::Regressor(network) => network.standardise.run(features, present),
             Self::Autoencoder(network) => network.standardise.run(features, present),
             Self::Forecaster(network) => network.standardise(features),
-            Self::Risk(network) => network.standardise.run(features, present),
+            Self::Risk(network) => network.prepare(features, present),
         }
     }
 }

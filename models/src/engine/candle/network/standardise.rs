@@ -45,6 +45,13 @@ impl Standardise {
         &self.scale
     }
 
+    /// Where `value` of a column lies after standardising.
+    pub(super) fn standard(&self, column: usize, value: f32) -> Result<f32> {
+        let at = |of: &Tensor| slice::of(of, |of| of[column]);
+        let value = if at(&self.log)? == 0.0 { value } else { value.max(LOG_FLOOR).ln() };
+        Ok(((value - at(&self.center)?) / at(&self.scale)?).clamp(-STANDARD_MAX, STANDARD_MAX))
+    }
+
     /// Rows of physical units to rows of [`Self::width`] numbers.
     pub(super) fn run(&self, features: &[f32], present: Option<&[f32]>) -> Result<Vec<f32>> {
         let present = match (self.masked, present) {
