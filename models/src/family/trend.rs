@@ -9,7 +9,7 @@ use clinical::{Biomarker, Unit, ValueError};
 
 use super::{Encoded, calibration, output};
 use crate::bundle::{BundleConfig, config::ForecastConfig};
-use crate::calibration::{Calibration, Forecast, Interval, Part};
+use crate::calibration::{Calibration, Forecast, Interval, Part, Quantiles, spread};
 use crate::explain::{Contribution, Explanation, Method};
 use crate::{Bundle, ModelError, Tensor};
 
@@ -165,6 +165,8 @@ pub struct Case {
     biomarker: Biomarker,
     last: Sample,
     horizons: usize,
+    /// Kind of the history, by how lively it is.
+    band: usize,
 }
 
 /// Reads questions and answers of one bundle.
@@ -254,7 +256,8 @@ impl Encoder {
         }
         rows.extend(std::iter::repeat_n(last, steps));
         let tensor = Tensor::from_f32(vec![BLOCKS + 2, steps], &rows)?;
-        let case = Case { biomarker: self.biomarker, last: series.last(), horizons };
+        let band = self.widths.band(spread(&grid));
+        let case = Case { biomarker: self.biomarker, last: series.last(), horizons, band };
         Ok(Question::Run(Encoded { tensors: vec![tensor], case }))
     }
 
@@ -279,7 +282,7 @@ impl Encoder {
     /// # Errors
     /// [`ModelError::Run`] when the outputs are not what the signature promises.
     pub fn decode(&self, encoded: &Encoded<Case>, outputs: &[Tensor]) -> Result<Answer, ModelError> {
-        let Case { biomarker, last, horizons } = encoded.case;
+        let Case { biomarker, last, horizons, band } = encoded.case;
         let quantiles = self.forecast.quantiles.len();
         let width = self.widths.horizons.len() * quantiles;
         let values = output(&self.model, outputs, 0, (encoded.rows(), width))?;
@@ -287,8 +290,8 @@ impl Encoder {
         let point = |index: usize| {
             let at = |column: usize| values[index * quantiles + column];
             let horizon = self.widths.horizons[index];
-            let interval = horizon.interval(at(low), at(high), self.coverage);
-            self.point(last, horizon.seconds, at(median), interval.including(at(median)))
+            let said = Quantiles { low: at(low), median: at(median), high: at(high) };
+            self.point(last, horizon.seconds, said.median, horizon.interval(said, band, self.coverage))
         };
         let farthest = (horizons - 1) * quantiles + median;
         let column: Vec<f64> = values.chunks_exact(width).map(|row| row[farthest]).collect();

@@ -16,7 +16,7 @@ use models::{
         to_safetensors,
     },
     calibration::{
-        AgeBand, COVERAGE, Classes, Forecast, HorizonWidth, MissingSpread, OutputResidual, Part, Residuals,
+        AgeBand, BANDS, COVERAGE, Classes, Forecast, HorizonWidth, MissingSpread, OutputResidual, Part, Residuals,
         RiskCase, Scale, fit_normality, fit_reference, fit_risk,
     },
     engine::candle::CandleEngine,
@@ -96,12 +96,12 @@ pub(crate) fn glucose_trend(dir: &Path) -> Bundle {
     });
     let width = |seconds, half| HorizonWidth {
         seconds,
-        widen: 5.0,
+        stretch: [1.5; BANDS],
         persistence_half_width: half,
         linear_half_width: 1.5 * half,
     };
     let horizons = vec![width(1800, 30.0), width(3600, 50.0)];
-    write(dir, config, Part::Forecast(Forecast { low: 0.05, high: 0.95, horizons }))
+    write(dir, config, Part::Forecast(Forecast { low: 0.05, high: 0.95, spreads: [4.0, 8.0, 16.0, 32.0], horizons }))
 }
 
 pub(crate) fn health_score(dir: &Path) -> Bundle {

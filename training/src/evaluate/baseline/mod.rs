@@ -4,11 +4,13 @@
 
 mod algebra;
 mod boosted;
+mod boosted_values;
 mod linear;
 mod outlier;
 mod tree;
 
 pub use boosted::Boosted;
+pub use boosted_values::BoostedValues;
 pub use linear::{Logistic, Ridge};
 pub use outlier::{Mahalanobis, Neighbours};
 
