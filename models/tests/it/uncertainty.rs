@@ -2,8 +2,8 @@
 //! And what is refused of a file that was edited by hand.
 
 use models::calibration::{
-    AgeBand, BANDS, COVERAGE, Calibration, ClassCase, Grid, HorizonWidth, Interval, Part, Quantiles, RiskCase,
-    conformal_quantile, fit_classes, fit_normality, fit_reference, fit_residual, fit_risk, wilson,
+    AgeBand, BANDS, COVERAGE, Calibration, ClassCase, Grid, HorizonWidth, Interval, Part, Quantiles,
+    RiskCase, conformal_quantile, fit_classes, fit_normality, fit_reference, fit_residual, fit_risk, wilson,
 };
 use models::calibration::{OutputResidual, Residuals, Risk, Scale};
 use proptest::prelude::*;

@@ -45,7 +45,8 @@ mod tests {
     fn trees_follow_what_no_line_does() {
         let rows: Vec<Vec<f64>> =
             (0..900).map(|i| vec![f64::from(i % 30) - 15.0, f64::from(i / 30) - 15.0]).collect();
-        let values: Vec<f64> = rows.iter().map(|row| row[0].abs() + if row[1] > 0.0 { 5.0 } else { 0.0 }).collect();
+        let values: Vec<f64> =
+            rows.iter().map(|row| row[0].abs() + if row[1] > 0.0 { 5.0 } else { 0.0 }).collect();
         let model = BoostedValues::fit(&rows, &values);
         let error = rows.iter().zip(&values).map(|(row, value)| (model.predict(row) - value).abs());
         assert!(error.sum::<f64>() / 900.0 < 0.5);

@@ -1,63 +1,18 @@
 //! Training, and answers for everyone by a network that never saw them.
 
 use anyhow::{Context as _, Result};
-use candle_core::{Device, Tensor};
-use rand_chacha::ChaCha8Rng;
 
 use super::super::matrix::Matrix;
+use super::super::pinball::{LEVELS, Pinball};
 use super::super::recipe::{Context, Prepared, Recipe};
 use super::super::trainee::Trainee;
 use super::windows::turns;
-use super::{CENTER_MG_DL, GlucoseTrend, LAGS, LEVELS, MEDIAN, SCALE_MG_DL};
+use super::{CENTER_MG_DL, GlucoseTrend, SCALE_MG_DL};
 use crate::evaluate::bootstrap::pick;
-use crate::optimise::{self, Objective, Outcome, Plan};
+use crate::optimise::{self, Outcome, Plan};
 
 /// Most passes over the windows.
 const EPOCHS: usize = 16;
-
-/// Pinball loss of every quantile and squared error of the median, in units of [`SCALE_MG_DL`].
-struct Pinball<'a> {
-    prepared: &'a Prepared,
-    trainee: &'a Trainee,
-    future: &'a Matrix,
-    train: Vec<usize>,
-    validation: Vec<usize>,
-}
-
-impl Pinball<'_> {
-    fn of(&self, rows: &[usize]) -> Result<Tensor> {
-        let inputs = self.prepared.pick(rows);
-        let last = Tensor::from_vec(
-            (0..rows.len()).map(|row| inputs[0].row(row)[LAGS - 1]).collect(),
-            (rows.len(), 1),
-            &Device::Cpu,
-        )?;
-        let moves = (self.future.pick(rows).to_candle()?.broadcast_sub(&last)? / f64::from(SCALE_MG_DL))?;
-        let quantiles = self.trainee.raw(&inputs)?;
-        let error = moves.unsqueeze(2)?.unsqueeze(0)?.broadcast_sub(&quantiles)?;
-        let levels = LEVELS.map(|level| level as f32);
-        let levels = Tensor::from_slice(&levels, (1, 1, 1, LEVELS.len()), &Device::Cpu)?;
-        let above = error.broadcast_mul(&levels)?;
-        let below = error.broadcast_mul(&(levels - 1.0)?)?;
-        let pinball = above.maximum(&below)?.mean_all()?;
-        let square = error.narrow(3, MEDIAN, 1)?.sqr()?.mean_all()?;
-        Ok((pinball + (square * 0.5)?)?)
-    }
-}
-
-impl Objective for Pinball<'_> {
-    fn rows(&self) -> usize {
-        self.train.len()
-    }
-
-    fn loss(&self, rows: &[usize], _rng: &mut ChaCha8Rng) -> Result<Tensor> {
-        self.of(&pick(&self.train, rows))
-    }
-
-    fn validate(&self) -> Result<f64> {
-        Ok(f64::from(self.of(&self.validation)?.to_scalar::<f32>()?))
-    }
-}
 
 /// Trains without the people `absent`.
 pub(super) fn without(
@@ -81,7 +36,7 @@ pub(super) fn without(
         ..Plan::default()
     };
     let (train, validation) = (present(&prepared.parts.train), present(&prepared.parts.validation));
-    let objective = Pinball { prepared, trainee, future, train, validation };
+    let objective = Pinball { prepared, trainee, future, scale: SCALE_MG_DL, train, validation };
     optimise::fit(GlucoseTrend.spec().name, trainee.weights(), &objective, &plan, &context.progress)
 }
 

@@ -20,6 +20,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::golden;
 use super::matrix::Matrix;
+use super::pinball::{COVERAGE, HIGH, LEVELS, LOW, MEDIAN};
 use super::recipe::{Context, Prepared, Recipe, Spec, Truth};
 use super::runner::Runner;
 use super::trainee::{Trainee, body};
@@ -32,13 +33,6 @@ use windows::Windows;
 
 const LAGS: usize = 24;
 const HORIZONS: usize = 12;
-const LEVELS: [f64; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
-const MEDIAN: usize = 2;
-/// The quantiles that the served interval starts from.
-const LOW: usize = 1;
-const HIGH: usize = 3;
-/// Share of what comes that the served interval is to hold.
-const COVERAGE: f64 = 0.8;
 /// Horizons that figures are given for: minutes ahead, and the place among [`HORIZONS`].
 const ASKED: [(u32, usize); 2] = [(30, 5), (60, 11)];
 /// Parts that the people are left out in.
@@ -54,7 +48,7 @@ impl Recipe for GlucoseTrend {
     fn spec(&self) -> Spec {
         Spec {
             name: "glucose-trend",
-            version: "MPS-GLUCOSE-TREND-v1.0.0-FP32",
+            version: "MPS-GLUCOSE-TREND-v1.1.0-FP32",
             family: Family::Trend,
             task: "glucose",
             intended_use: "Forecasts continuous glucose up to an hour ahead, with bounds, for orientation. Not for \
@@ -92,6 +86,7 @@ impl Recipe for GlucoseTrend {
         Some(ForecastConfig {
             step_seconds: STEP_S as u32,
             history_steps: LAGS,
+            sparse_samples_min: None,
             horizons_seconds: (1..=HORIZONS as u32).map(|step| step * STEP_S as u32).collect(),
             quantiles: LEVELS.to_vec(),
         })

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result};
 use models::calibration::Forecast;
 
+use super::super::pinball::COVERAGE;
 use super::super::recipe::{Context, Prepared, Recipe};
 use super::super::trainee::Trainee;
 use super::seen::Seen;
 use super::simple::{Answers, Simple};
 use super::windows::Windows;
-use super::{ASKED, COVERAGE, GlucoseTrend, LAGS, learn};
+use super::{ASKED, GlucoseTrend, LAGS, learn};
 use crate::data::cgm;
 use crate::evaluate::bootstrap::{interval, pick};
 use crate::evaluate::{Benchmark, Target, metrics};
@@ -75,7 +76,11 @@ fn unseen(
         let benchmark =
             Benchmark::new(format!("cgm/coverage_{minutes}"), value, target, rows.len(), &protocol);
         let spread = interval(&seen.groups, |at| Some(bounds.coverage(&truth, at)));
-        all.push(benchmark.between(spread).against("ridge with split-conformal intervals", Some(ridge), None));
+        all.push(benchmark.between(spread).against(
+            "ridge with split-conformal intervals",
+            Some(ridge),
+            None,
+        ));
     }
     Ok(all)
 }
@@ -93,9 +98,9 @@ fn beside(
     let everyone: Vec<usize> = (0..groups.len()).collect();
     let scored = answers.named().into_iter().map(|(name, values)| (name, values, figure(values, &everyone)));
     let best = scored.min_by(|a, b| a.2.total_cmp(&b.2));
-    let gain = best.as_ref().and_then(|(_, theirs, _)| {
-        interval(groups, |at| Some(figure(ours, at) - figure(theirs, at)))
-    });
+    let gain = best
+        .as_ref()
+        .and_then(|(_, theirs, _)| interval(groups, |at| Some(figure(ours, at) - figure(theirs, at))));
     let (name, value) = best.map_or(("", None), |(name, _, value)| (name, Some(value)));
     Benchmark::new(key, figure(ours, &everyone), target, groups.len(), protocol)
         .between(interval(groups, |at| Some(figure(ours, at))))

@@ -3,9 +3,10 @@
 use models::calibration::{Calibration, Forecast, Part, Quantiles, spread};
 
 use super::super::matrix::Matrix;
+use super::super::pinball::{HIGH, LEVELS, LOW, MEDIAN};
 use super::simple::{Answers, Simple};
 use super::windows::metabolism_of;
-use super::{ASKED, HIGH, LAGS, LEVELS, LOW, MEDIAN, doubled};
+use super::{ASKED, LAGS, doubled};
 use crate::data::cgm::Metabolism;
 use crate::evaluate::bootstrap::{interval, pick};
 use crate::evaluate::{Measure, metrics};
@@ -65,7 +66,8 @@ impl Seen {
     fn subgroups(&self) -> Vec<(String, Vec<usize>)> {
         let last = self.history.column(LAGS - 1);
         let all = 0..self.groups.len();
-        let of_kind = |kind| all.clone().filter(move |row| metabolism_of(self.groups[*row]) == kind).collect();
+        let of_kind =
+            |kind| all.clone().filter(move |row| metabolism_of(self.groups[*row]) == kind).collect();
         let mut parts: Vec<(String, Vec<usize>)> = [
             ("diabetes=none", Metabolism::NotDiabetic),
             ("diabetes=pre", Metabolism::PreDiabetic),
@@ -97,7 +99,8 @@ impl Seen {
             measures.extend(at.errors(&everyone));
             measures.extend(at.intervals(&everyone));
             for (name, rows) in &parts {
-                let figures = at.errors(rows).into_iter().take(1).chain(at.intervals(rows).into_iter().take(1));
+                let figures =
+                    at.errors(rows).into_iter().take(1).chain(at.intervals(rows).into_iter().take(1));
                 measures.extend(figures.map(|measure| measure.within(name)));
             }
         }

@@ -4,9 +4,10 @@ use anyhow::{Context as _, Result};
 use models::calibration::conformal_quantile;
 
 use super::super::matrix::Matrix;
+use super::super::pinball::COVERAGE;
 use super::super::recipe::Prepared;
 use super::windows::turns;
-use super::{ASKED, COVERAGE, LAGS};
+use super::{ASKED, LAGS};
 use crate::evaluate::baseline::{BoostedValues, Ridge};
 
 /// Weight of squared coefficients of the ridge.

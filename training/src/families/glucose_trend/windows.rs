@@ -43,7 +43,9 @@ impl Windows {
                 rows.push(windows.people.len());
                 windows.history.push(&single(&window.history));
                 windows.future.push(&single(&window.future));
-                windows.people.push(Person { group: group_of(index, person.metabolism), ..Person::default() });
+                windows
+                    .people
+                    .push(Person { group: group_of(index, person.metabolism), ..Person::default() });
                 windows.now_s.push(window.now_s);
             }
             windows.rows_of.push(rows);
