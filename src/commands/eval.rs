@@ -60,8 +60,7 @@ fn benchmarks(config: &Config, eval: &cli::Eval, json: bool) -> anyhow::Result<V
 }
 
 fn benchmark_table(benchmarks: &[Benchmark]) -> String {
-    let header =
-        ["benchmark", "value", "95 % interval", "best simple method", "gain", "target", "met", "rows"];
+    let header = ["benchmark", "value", "95 % interval", "best simple method", "gain", "target", "met", "rows"];
     let between = |ends: Option<(f64, f64)>, sign: bool| match ends {
         Some((low, high)) if sign => format!("{low:+.4} – {high:+.4}"),
         Some((low, high)) => format!("{low:.4} – {high:.4}"),

@@ -53,9 +53,7 @@ fn cell(row: &NhanesRow, column: Column) -> Option<f64> {
             (Some(false), _) => Some(0.0),
             (Some(true) | None, _) => None,
         },
-        Column::Finding(F::DiabetesDiagnosed) => {
-            row.diabetes.map(|answer| mark(answer == DiabetesAnswer::Yes))
-        }
+        Column::Finding(F::DiabetesDiagnosed) => row.diabetes.map(|answer| mark(answer == DiabetesAnswer::Yes)),
         other => diabetes::cell(row, other),
     }
 }
@@ -220,10 +218,6 @@ mod tests {
         assert_eq!(cell(&NhanesRow { smokes_now: Some(true), ..before.clone() }, ex), Some(0.0));
         assert_eq!(cell(&NhanesRow { ever_smoked: Some(false), ..before.clone() }, ex), Some(0.0));
         assert_eq!(cell(&NhanesRow { ever_smoked: None, ..before.clone() }, ex), None);
-        assert_eq!(
-            cell(&before, Column::Finding(F::DiabetesDiagnosed)),
-            Some(0.0),
-            "borderline is no diagnosis"
-        );
+        assert_eq!(cell(&before, Column::Finding(F::DiabetesDiagnosed)), Some(0.0), "borderline is no diagnosis");
     }
 }

@@ -198,12 +198,7 @@ impl Recipe for Diabetes {
 }
 
 /// Figures of the second class on the test rows; `name` is put behind each where it is not empty.
-pub(crate) fn figures(
-    name: &str,
-    prepared: &Prepared,
-    probabilities: &Matrix,
-    baseline: &[f64],
-) -> Vec<Measure> {
+pub(crate) fn figures(name: &str, prepared: &Prepared, probabilities: &Matrix, baseline: &[f64]) -> Vec<Measure> {
     let rows = &prepared.parts.test;
     let positive: Vec<bool> = pick(prepared.truth.classes(), rows).iter().map(|class| *class == 1).collect();
     let ours = probabilities.column(1);

@@ -17,9 +17,9 @@ use super::matrix::Matrix;
 use super::parts::Parts;
 use super::recipe::{Context, Prepared, Recipe};
 use super::trainee::Trainee;
+use crate::evaluate::{Benchmark, Target};
 use crate::evaluate::baseline::{Boosted, Logistic};
 use crate::evaluate::bootstrap::{interval, pick};
-use crate::evaluate::{Benchmark, Target};
 
 const FOLDS: usize = 5;
 /// Seed of the folds, the same for every model.
@@ -74,9 +74,7 @@ pub(crate) fn out_of_fold(recipe: &dyn Recipe, context: &Context) -> Result<Vec<
         prepared.parts = around(&folds, fold, &rows);
         let trainee = Trainee::new(&recipe.network())?;
         let name = recipe.spec().name;
-        recipe
-            .train(&prepared, &trainee, context)
-            .with_context(|| format!("fold {} of `{name}`", fold + 1))?;
+        recipe.train(&prepared, &trainee, context).with_context(|| format!("fold {} of `{name}`", fold + 1))?;
         for (question, answers) in questions.iter().zip(&mut answers) {
             answers.fill(question, &prepared, &trainee, &folds[fold])?;
         }
@@ -87,8 +85,7 @@ pub(crate) fn out_of_fold(recipe: &dyn Recipe, context: &Context) -> Result<Vec<
 
 fn all_rows(parts: &Parts) -> Vec<usize> {
     let Parts { train, validation, calibration, test } = parts;
-    let mut rows: Vec<usize> =
-        [train, validation, calibration, test].into_iter().flatten().copied().collect();
+    let mut rows: Vec<usize> = [train, validation, calibration, test].into_iter().flatten().copied().collect();
     rows.sort_unstable();
     rows
 }
@@ -109,8 +106,7 @@ fn folds(classes: &[usize]) -> Vec<Vec<usize>> {
 
 /// One fold to answer, the others to learn from. They lie class by class, so every seventh row has all classes.
 fn around(folds: &[Vec<usize>], fold: usize, rows: &[usize]) -> Parts {
-    let others =
-        folds.iter().enumerate().filter(|(number, _)| *number != fold).flat_map(|(_, places)| places);
+    let others = folds.iter().enumerate().filter(|(number, _)| *number != fold).flat_map(|(_, places)| places);
     let mut parts = Parts { test: pick(rows, &folds[fold]), ..Parts::default() };
     for (at, place) in others.enumerate() {
         let part = if at % VALIDATION_EVERY == 0 { &mut parts.validation } else { &mut parts.train };
@@ -172,9 +168,9 @@ fn judge(question: &Question, answers: &Answers, prepared: &Prepared, rows: &[us
         let value = of(&ours, &everyone)?;
         let scored = simple.iter().filter_map(|(name, theirs)| Some((*name, theirs, of(theirs, &everyone)?)));
         let best = scored.max_by(|a, b| a.2.total_cmp(&b.2));
-        let gain = best
-            .as_ref()
-            .and_then(|(_, theirs, _)| interval(&groups, |at| Some(of(&ours, at)? - of(theirs, at)?)));
+        let gain = best.as_ref().and_then(|(_, theirs, _)| {
+            interval(&groups, |at| Some(of(&ours, at)? - of(theirs, at)?))
+        });
         let (baseline, beside) = best.map_or(("", None), |(name, _, value)| (name, Some(value)));
         let key = format!("{}/{name}", question.task);
         let protocol = format!("{FOLDS}-fold out of fold, seed {SEED}");

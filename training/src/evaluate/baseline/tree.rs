@@ -31,13 +31,7 @@ pub(super) struct Tree(Vec<Node>);
 enum Node {
     Leaf(f64),
     /// Values up to `end` go left.
-    Cut {
-        column: usize,
-        end: f64,
-        absent_left: bool,
-        left: usize,
-        right: usize,
-    },
+    Cut { column: usize, end: f64, absent_left: bool, left: usize, right: usize },
 }
 
 /// Sums over some rows.
@@ -69,8 +63,7 @@ impl Binned {
         let columns = rows.first().map_or(0, Vec::len);
         let column = |at: usize| rows.iter().map(move |row| row[at]);
         let ends: Vec<Vec<f64>> = (0..columns).map(|at| ends(column(at).collect())).collect();
-        let bins =
-            ends.iter().enumerate().map(|(at, ends)| column(at).map(|value| bin(ends, value)).collect());
+        let bins = ends.iter().enumerate().map(|(at, ends)| column(at).map(|value| bin(ends, value)).collect());
         Self { bins: bins.collect(), ends, rows: rows.len() }
     }
 }
@@ -82,8 +75,7 @@ fn ends(mut values: Vec<f64>) -> Vec<f64> {
     let mut ends: Vec<f64> = Vec::new();
     for share in 1..BINS_MAX {
         let at = values.len() * share / BINS_MAX;
-        let Some((below, above)) =
-            at.checked_sub(1).and_then(|at| Some((values.get(at)?, values.get(at + 1)?)))
+        let Some((below, above)) = at.checked_sub(1).and_then(|at| Some((values.get(at)?, values.get(at + 1)?)))
         else {
             continue;
         };
