@@ -227,6 +227,11 @@ async fn a_trend_is_in_the_canonical_unit_and_a_short_one_says_so() {
     let short = ask(&mut running, glucose(2)).await.expect("answers");
     assert_eq!(short.method, "persistence");
     assert!(short.warnings.iter().any(|w| w.code == "short_history"));
+    let hdl =
+        |points| wire::Series { code: "hdl_cholesterol".into(), unit: "mg/dL".into(), ..glucose(points) };
+    let unknown = ask(&mut running, hdl(5)).await.expect("answers by a simple method");
+    assert_eq!((unknown.method.as_str(), unknown.forecast.len(), unknown.model), ("mean", 1, None));
+    assert!(unknown.warnings.iter().any(|w| w.code == "no_model"));
     let tsh = wire::Series { code: "tsh".into(), unit: "m[IU]/L".into(), ..glucose(2) };
     assert!(ask(&mut running, tsh).await.is_err_and(|s| s.message().starts_with("series.code: ")));
 }

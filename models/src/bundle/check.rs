@@ -258,7 +258,12 @@ fn agree(key: &str, tensors: &[TensorConfig], want: &[Vec<usize>], dtype: DType)
 }
 
 fn forecast(config: &BundleConfig, forecast: &ForecastConfig) -> Checked {
-    let ForecastConfig { step_seconds, history_steps, horizons_seconds, quantiles } = forecast;
+    let ForecastConfig { step_seconds, history_steps, sparse_samples_min, horizons_seconds, quantiles } =
+        forecast;
+    let enough = sparse_samples_min.is_none_or(|least| (1..=*history_steps).contains(&least));
+    ensure(enough, || {
+        format!("forecast.sparse_samples_min is {sparse_samples_min:?}, expected 1 to {history_steps}")
+    })?;
     ensure(*step_seconds > 0, || "forecast.step_seconds is 0".to_owned())?;
     let (input, output) = (&config.inputs[0], &config.outputs[0]);
     ensure(fixed(input, 1) == Some(*history_steps), || {

@@ -197,6 +197,10 @@ pub struct ForecastConfig {
     pub step_seconds: u32,
     /// Steps of history.
     pub history_steps: usize,
+    /// Least samples of a sparse history, which is the last samples as they came, at whatever times; none where the
+    /// history is an even grid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparse_samples_min: Option<usize>,
     /// Seconds from the last step to each horizon, rising.
     pub horizons_seconds: Vec<u32>,
     /// Level of each quantile, rising, within (0, 1).

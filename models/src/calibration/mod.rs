@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use classes::winner;
 pub use classes::{ClassCase, Classes, ReliabilityBin, fit_classes};
 pub use food::{Food, PORTION_UNCERTAINTY, fit_food};
-pub use forecast::{Forecast, HorizonCase, HorizonWidth, fit_forecast};
+pub use forecast::{BANDS, Forecast, HorizonCase, HorizonWidth, Quantiles, fit_forecast, spread};
 pub use grid::Grid;
 pub use normality::{FeatureNormal, Normality, fit_normality};
 pub use residuals::{OutputResidual, Residuals, Scale, fit_residual};

@@ -16,8 +16,8 @@ use models::{
         to_safetensors,
     },
     calibration::{
-        AgeBand, COVERAGE, Classes, Forecast, HorizonWidth, MissingSpread, OutputResidual, Part, Residuals,
-        RiskCase, RiskSpread, Scale, fit_normality, fit_reference, fit_risk,
+        AgeBand, BANDS, COVERAGE, Classes, Forecast, HorizonWidth, MissingSpread, OutputResidual, Part,
+        Residuals, RiskCase, RiskSpread, Scale, fit_normality, fit_reference, fit_risk,
     },
     engine::candle::CandleEngine,
     family::anomaly::channel_name,
@@ -92,17 +92,46 @@ pub(crate) fn glucose_trend(dir: &Path) -> Bundle {
     config.forecast = Some(ForecastConfig {
         step_seconds,
         history_steps: steps,
+        sparse_samples_min: None,
         horizons_seconds: vec![1800, 3600],
         quantiles: vec![0.05, 0.5, 0.95],
     });
     let width = |seconds, half| HorizonWidth {
         seconds,
-        widen: 5.0,
+        stretch: [1.5; BANDS],
         persistence_half_width: half,
         linear_half_width: 1.5 * half,
     };
     let horizons = vec![width(1800, 30.0), width(3600, 50.0)];
-    write(dir, config, Part::Forecast(Forecast { low: 0.05, high: 0.95, horizons }))
+    write(
+        dir,
+        config,
+        Part::Forecast(Forecast { low: 0.05, high: 0.95, spreads: [4.0, 8.0, 16.0, 32.0], horizons }),
+    )
+}
+
+#[allow(dead_code, reason = "the tests of inference share this file and ask for no laboratory values")]
+pub(crate) fn hdl_trend(dir: &Path) -> Bundle {
+    let network =
+        NetworkConfig::Forecaster(ForecasterConfig { inputs: 6, horizons: 1, quantiles: 3, body: body(1) });
+    let mut config = config("hdl-trend", Family::Trend, "hdl_cholesterol", network);
+    config.inputs = vec![TensorConfig::rows("history", &[6])];
+    config.outputs = vec![TensorConfig::rows("quantiles", &[1, 3])];
+    config.forecast = Some(ForecastConfig {
+        step_seconds: 86_400,
+        history_steps: 6,
+        sparse_samples_min: Some(3),
+        horizons_seconds: vec![604_800],
+        quantiles: vec![0.1, 0.5, 0.9],
+    });
+    let horizons = vec![HorizonWidth {
+        seconds: 604_800,
+        stretch: [1.5; BANDS],
+        persistence_half_width: 8.0,
+        linear_half_width: 8.0,
+    }];
+    let spreads = [1.0, 2.0, 4.0, 8.0];
+    write(dir, config, Part::Forecast(Forecast { low: 0.1, high: 0.9, spreads, horizons }))
 }
 
 pub(crate) fn health_score(dir: &Path) -> Bundle {

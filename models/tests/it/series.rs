@@ -4,7 +4,8 @@
 use clinical::{Biomarker, Unit};
 use models::calibration::{Interval, Part};
 use models::family::trend::{
-    Answer, Direction, Encoder, POINTS_MAX, Question, Sample, Series, Way, linear_slope,
+    Answer, Direction, Encoder, MEAN_HORIZON_S_MAX, MEAN_SAMPLES_MIN, POINTS_MAX, Question, Sample, Series,
+    Way, linear_slope, sparse, without_model,
 };
 use models::{Calibration, Tensor};
 use proptest::prelude::*;
@@ -13,6 +14,7 @@ use crate::bundles;
 
 const START_MS: i64 = 1_700_000_000_000;
 const STEP_MS: i64 = 300_000;
+const DAY_MS: i64 = 86_400_000;
 
 /// The encoder of a glucose model with horizons of 30 and 60 minutes.
 fn encoder() -> Encoder {
@@ -105,6 +107,55 @@ proptest! {
         prop_assert!((molar.last().value - plain.last().value).abs() < 0.05);
     }
 
+    #[test]
+    fn a_short_history_never_gives_nonsense(
+        steps in prop::collection::vec((1i64..60 * STEP_MS, 20.0f64..600.0), 1..9),
+    ) {
+        let answer = simple(spaced(&steps));
+        prop_assert!(matches!(answer.way, Way::Linear | Way::Persistence));
+        let (low, high) = Biomarker::Glucose.plausible();
+        for point in &answer.points {
+            let Interval { low: from, high: to, .. } = point.interval;
+            prop_assert!(low <= from && from <= point.value && point.value <= to && to <= high, "{:?}", point);
+        }
+    }
+
+    #[test]
+    fn what_no_model_knows_has_a_named_answer_with_an_interval_around_it(
+        values in prop::collection::vec(1.0f64..300.0, 1..14), equal: bool, ahead_s in 0..=MEAN_HORIZON_S_MAX,
+    ) {
+        let value = |(at, value): (usize, &f64)| (DAY_MS + at as i64, if equal { values[0] } else { *value });
+        let steps: Vec<_> = values.iter().enumerate().map(value).collect();
+        let series = Series::new(Biomarker::Hdl, Unit::MgPerDl, spaced(&steps)).expect("valid");
+        let answer = without_model(&series, ahead_s);
+        prop_assert_eq!(answer.is_ok(), values.len() >= MEAN_SAMPLES_MIN);
+        let Ok(answer) = answer else { return Ok(()) };
+        prop_assert_eq!((answer.way, answer.points.len()), (Way::Mean, 1));
+        let point = answer.points[0];
+        let recent: Vec<f64> = steps.iter().rev().take(10).map(|step| step.1).collect();
+        let mean = recent.iter().sum::<f64>() / recent.len() as f64;
+        prop_assert!((point.value - mean).abs() < 1e-9);
+        prop_assert!(point.interval.low < point.value && point.value < point.interval.high);
+        let ahead = if ahead_s == 0 { MEAN_HORIZON_S_MAX } else { ahead_s };
+        prop_assert_eq!(point.time_unix_ms, series.last().time_unix_ms + ahead * 1000);
+    }
+
+    #[test]
+    fn a_sparse_history_ends_with_the_newest_and_begins_with_their_mean(
+        values in prop::collection::vec(1.0f64..300.0, 0..12), least in 1usize..6,
+    ) {
+        let history = sparse(values.iter().copied(), 6, least);
+        if values.len() < least {
+            prop_assert_eq!(&history, &values);
+            return Ok(());
+        }
+        let known = &values[values.len().saturating_sub(6)..];
+        prop_assert_eq!(history.len(), 6);
+        prop_assert_eq!(&history[6 - known.len()..], known);
+        let mean = known.iter().sum::<f64>() / known.len() as f64;
+        prop_assert!(history[..6 - known.len()].iter().all(|value| (value - mean).abs() < 1e-9));
+    }
+
     /// The slope by the normal equations of a straight line.
     #[test]
     fn the_line_is_the_least_squares_line_through_the_last_four(values in prop::collection::vec(40.0f64..400.0, 4..12)) {
@@ -115,6 +166,35 @@ proptest! {
         let expected = (n * sxy - sx * sy) / (n * 14.0 - sx * sx);
         prop_assert!((linear_slope(&values).expect("four") - expected).abs() < 1e-9);
     }
+}
+
+/// Student's prediction interval worked out by hand: mean 50, standard deviation 10, three values.
+#[test]
+fn the_interval_of_a_mean_is_students() {
+    let series =
+        Series::new(Biomarker::Hdl, Unit::MgPerDl, spaced(&[(DAY_MS, 40.0), (DAY_MS, 50.0), (DAY_MS, 60.0)]));
+    let answer = without_model(&series.expect("valid"), 0).expect("enough");
+    let Interval { low, high, coverage } = answer.points[0].interval;
+    let half = 1.886 * 10.0 * (4.0f64 / 3.0).sqrt();
+    assert!((low - (50.0 - half)).abs() < 1e-9 && (high - (50.0 + half)).abs() < 1e-9, "{low} {high}");
+    assert_eq!((coverage, answer.direction), (0.8, Direction::Stable));
+}
+
+#[test]
+fn laboratory_values_at_any_times_go_to_the_model_from_the_third_on() {
+    let dir = tempfile::tempdir().expect("dir");
+    let encoder = Encoder::new(&bundles::hdl_trend(dir.path())).expect("fits");
+    let ask = |steps: &[(i64, f64)]| {
+        let series = Series::new(Biomarker::Hdl, Unit::MgPerDl, spaced(steps)).expect("valid");
+        encoder.encode(&series, 0).expect("encodes")
+    };
+    let Question::Simple(short) = ask(&[(DAY_MS, 50.0), (400 * DAY_MS, 54.0)]) else { panic!("two values") };
+    assert_eq!((short.way, short.points[0].value), (Way::Persistence, 54.0));
+    let Question::Run(run) = ask(&[(DAY_MS, 50.0), (400 * DAY_MS, 54.0), (DAY_MS, 58.0)]) else {
+        panic!("three values are enough")
+    };
+    let row = run.tensors[0].slice_rows(0, 1).expect("a row");
+    assert_eq!(*row.as_f32().expect("FP32"), [54.0, 54.0, 54.0, 50.0, 54.0, 58.0]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! down. The loss is that of softmax regression, with one tree for each class and step; of two classes one suffices.
 
 mod tree;
+mod values;
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -11,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use tree::{Binned, Growth};
 pub use tree::{Node, Tree};
+pub use values::BoostedValues;
 
 /// How many trees, how large, and what holds them back.
 #[derive(Debug, Clone, Copy, PartialEq)]

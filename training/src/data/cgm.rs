@@ -1,8 +1,12 @@
 //! Continuous glucose: 19 people of Hall et al. 2018, 5 people with type 2 diabetes, and two external ones.
 //!
 //! All sensors report about every 5 minutes in mg/dL and are read within 40-400. Clocks wobble by seconds
-//! and readings go missing, so forecasting needs [`CgmSeries::segments`]: an even 5-minute grid, single
-//! missing readings bridged by a straight line, cut wherever a real gap is.
+//! and readings go missing, so forecasting needs [`CgmSeries::windows`]: an even 5-minute grid around each reading,
+//! single missing readings bridged by a straight line, nothing across a real gap.
+//!
+//! The grid starts at a reading and never looks ahead of it. One grid for a whole stretch would put most points
+//! between two readings; the newest point of a history would then hold a share of the reading that comes next, and
+//! every method would look better than it is when it is served.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -23,6 +27,8 @@ const EXTERNAL: [(&str, &str, Metabolism); 2] = [
 pub const STEP_S: i64 = 300;
 /// A gap up to this many seconds is one missing reading and is bridged; a longer one cuts.
 const BRIDGE_S_MAX: i64 = 660;
+/// How many seconds short of an even grid a run may end: clocks wobble.
+const WOBBLE_S_MAX: i64 = 60;
 /// Two readings nearer than this are the same one reported twice.
 const REPEAT_S_MAX: i64 = 60;
 /// What the sensors can report, mg/dL.
@@ -52,25 +58,48 @@ pub struct CgmSeries {
     pub readings: Vec<(i64, f64)>,
 }
 
-/// An even stretch of one person's readings.
+/// What was known at one reading, and what came, every [`STEP_S`] seconds.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Segment {
-    /// Time of the first value, seconds since 1970, local wall clock.
-    pub start_s: i64,
-    /// Glucose every [`STEP_S`] seconds, mg/dL.
-    pub mg_dl: Vec<f64>,
+pub struct Window {
+    /// Time of the reading, seconds since 1970, local wall clock.
+    pub now_s: i64,
+    /// Up to the reading, which is the last, mg/dL; from this and earlier readings only.
+    pub history: Vec<f64>,
+    /// After the reading, mg/dL.
+    pub future: Vec<f64>,
 }
 
 impl CgmSeries {
-    /// The even stretches of at least `length_min` values.
+    /// The windows of every reading with `lags` steps behind it (its own value among them) and `horizons` ahead.
     #[must_use]
-    pub fn segments(&self, length_min: usize) -> Vec<Segment> {
-        self.readings
-            .chunk_by(|a, b| b.0 - a.0 <= BRIDGE_S_MAX)
-            .map(resample)
-            .filter(|segment| segment.mg_dl.len() >= length_min)
-            .collect()
+    pub fn windows(&self, lags: usize, horizons: usize) -> Vec<Window> {
+        let runs = self.readings.chunk_by(|a, b| b.0 - a.0 <= BRIDGE_S_MAX);
+        runs.flat_map(|run| (0..run.len()).filter_map(move |now| window(run, now, lags, horizons))).collect()
     }
+}
+
+/// The window of the reading at `now`, when the run reaches far enough both ways.
+fn window(run: &[(i64, f64)], now: usize, lags: usize, horizons: usize) -> Option<Window> {
+    let (past, coming) = (&run[..=now], &run[now..]);
+    let now_s = run[now].0;
+    let from_s = now_s - (lags as i64 - 1) * STEP_S;
+    let to_s = now_s + horizons as i64 * STEP_S;
+    let reaches = past[0].0 <= from_s + WOBBLE_S_MAX && coming[coming.len() - 1].0 >= to_s - WOBBLE_S_MAX;
+    let ahead = |step: usize| value_at(coming, now_s + step as i64 * STEP_S);
+    reaches.then(|| Window {
+        now_s,
+        history: (0..lags).map(|lag| value_at(past, from_s + lag as i64 * STEP_S)).collect(),
+        future: (1..=horizons).map(ahead).collect(),
+    })
+}
+
+/// The straight line between the readings around a time; beyond the ends the reading there.
+fn value_at(readings: &[(i64, f64)], at_s: i64) -> f64 {
+    let next = readings.partition_point(|reading| reading.0 < at_s).min(readings.len() - 1);
+    let ((left_s, left), (right_s, right)) = (readings[next.saturating_sub(1)], readings[next]);
+    let width = (right_s - left_s) as f64;
+    let share = if width > 0.0 { (at_s - left_s) as f64 / width } else { 1.0 };
+    left + (right - left) * share.clamp(0.0, 1.0)
 }
 
 impl Record for CgmSeries {
@@ -133,24 +162,6 @@ fn clean(people: &mut [CgmSeries]) -> Vec<Dropped> {
         Dropped { reason: "reading outside 40-400 mg/dL", count: outside },
         Dropped { reason: "reading repeated within a minute", count: repeated },
     ]
-}
-
-/// Linear interpolation of one gap-free run onto the grid that starts at its first reading.
-fn resample(run: &[(i64, f64)]) -> Segment {
-    let (start_s, end_s) = (run[0].0, run[run.len() - 1].0);
-    let mut next = 0;
-    let mut mg_dl = Vec::with_capacity(run.len());
-    for at in (start_s..=end_s).step_by(STEP_S as usize) {
-        while next < run.len() - 1 && run[next].0 < at {
-            next += 1;
-        }
-        let (right_s, right) = run[next];
-        let (left_s, left) = run[next.saturating_sub(1)];
-        let width = (right_s - left_s) as f64;
-        let share = if width > 0.0 { (at - left_s) as f64 / width } else { 1.0 };
-        mg_dl.push(left + (right - left) * share.clamp(0.0, 1.0));
-    }
-    Segment { start_s, mg_dl }
 }
 
 fn parse_people(
@@ -234,11 +245,12 @@ mod tests {
     #[test]
     fn one_missing_reading_is_bridged_and_a_gap_cuts() {
         let person = series(vec![(0, 100.0), (300, 110.0), (900, 130.0), (3000, 90.0), (3300, 80.0)]);
-        let segments = person.segments(2);
-        assert_eq!(segments.len(), 2);
-        assert_eq!(segments[0].mg_dl, [100.0, 110.0, 120.0, 130.0]);
-        assert_eq!((segments[1].start_s, segments[1].mg_dl.len()), (3000, 2));
-        assert_eq!(person.segments(3).len(), 1);
+        let windows = person.windows(2, 2);
+        assert_eq!(windows.len(), 1, "only one reading has enough on both sides of it");
+        assert_eq!((windows[0].now_s, &windows[0].history[..]), (300, &[100.0, 110.0][..]));
+        assert_eq!(windows[0].future, [120.0, 130.0]);
+        assert_eq!(person.windows(2, 1).len(), 1, "the last of a stretch has nothing ahead");
+        assert!(person.windows(5, 1).is_empty());
     }
 
     #[test]
@@ -251,13 +263,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn segments_stay_within_what_was_read(steps in prop::collection::vec((60i64..2000, 40.0f64..400.0), 1..80)) {
+        fn windows_stay_within_what_was_read_and_know_nothing_of_what_comes(
+            steps in prop::collection::vec((200i64..900, 40.0f64..400.0), 1..60),
+            spoilt in 0usize..60,
+        ) {
             let mut at = 0;
             let readings: Vec<_> = steps.into_iter().map(|(gap, value)| { at += gap; (at, value) }).collect();
+            let mut other = readings.clone();
+            let from = spoilt.min(other.len() - 1);
+            other[from..].iter_mut().for_each(|reading| reading.1 = 440.0 - reading.1);
+            let (windows, changed) = (series(readings.clone()).windows(4, 3), series(other).windows(4, 3));
+            prop_assert_eq!(windows.len(), changed.len());
             let low = readings.iter().map(|r| r.1).fold(f64::INFINITY, f64::min);
             let high = readings.iter().map(|r| r.1).fold(0.0, f64::max);
-            for segment in series(readings).segments(1) {
-                prop_assert!(segment.mg_dl.iter().all(|v| *v >= low - 1e-9 && *v <= high + 1e-9));
+            for (window, changed) in windows.iter().zip(&changed) {
+                let mut values = window.history.iter().chain(&window.future);
+                prop_assert!(values.all(|v| *v >= low - 1e-9 && *v <= high + 1e-9));
+                if window.now_s < readings[from].0 {
+                    prop_assert_eq!(&window.history, &changed.history, "the future changed the past");
+                }
             }
         }
     }

@@ -169,7 +169,7 @@ fn making(card: &Card<'_>) -> String {
     format!(
         "## How it was made\n\n`{}`\n\n{} epochs, best after {} (validation figure {}). Intervals are percentile \
          bootstraps over people, or rows where rows are independent; prediction intervals and sets are \
-         split-conformal at 90 %, fitted on the calibration rows.\n",
+         split-conformal, at 90 % where nothing else is said, fitted on the calibration rows.\n",
         lineage.trained_with,
         card.outcome.epochs,
         card.outcome.best_epoch,

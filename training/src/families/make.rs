@@ -8,7 +8,7 @@ use models::bundle::{
     BatchingConfig, BundleConfig, BundleWriter, DatasetConfig, EngineKind, Golden, GoldenConfig,
     LineageConfig, MetricConfig, SCHEMA_VERSION,
 };
-use models::calibration::{COVERAGE, Calibration};
+use models::calibration::Calibration;
 use models::{Bundle, Signature};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -57,8 +57,8 @@ pub(super) fn make(recipe: &dyn Recipe, context: &Context) -> Result<TrainReport
     let mut config = config_of(recipe, &prepared, context)?;
     let weights = trainee.to_bytes()?;
     let mut runner = Runner::of(&config, &weights)?;
-    let (part, cases) = recipe.calibrate(&prepared, &mut runner)?;
-    let calibration = Calibration::new(COVERAGE, cases as u64, part)?;
+    let (part, cases) = recipe.uncertainty(context, &prepared, &mut runner)?;
+    let calibration = Calibration::new(recipe.coverage(), cases as u64, part)?;
     let measures = recipe.measure(&prepared, &mut runner, &calibration)?;
     let report = report_of(recipe, &config, &prepared, measures, Vec::new());
     config.metrics = report.measures.iter().map(metric).collect();

@@ -12,12 +12,14 @@ mod forest;
 mod glucose_trend;
 mod golden;
 mod health_score;
+mod lab_trend;
 mod make;
 mod matrix;
 mod noise;
 mod out_of_fold;
 mod parts;
 mod pictures;
+mod pinball;
 mod recipe;
 mod reconstruct;
 mod regress;
@@ -104,6 +106,16 @@ pub const ALL: &[Family] = &[
         name: "glucose-trend",
         description: "glucose over the next hour, with bounds",
         recipe: &glucose_trend::GlucoseTrend,
+    },
+    Family {
+        name: "hdl-trend",
+        description: "HDL cholesterol a week on, from three earlier values or more",
+        recipe: &lab_trend::HDL,
+    },
+    Family {
+        name: "systolic-trend",
+        description: "systolic pressure a week on, from three earlier values or more",
+        recipe: &lab_trend::SYSTOLIC,
     },
     Family {
         name: "health-score",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use models::bundle::ForecastConfig;
-use models::calibration::{Calibration, Part};
+use models::calibration::{Calibration, Part, Quantiles, spread};
 
 use super::columns::Panels;
 use super::matrix::Matrix;
@@ -225,16 +225,20 @@ impl Seen<'_> {
     fn horizon(&self, at: usize) -> Horizon {
         let levels = self.grid.quantiles.len();
         let (mut low, mut high) = (self.level(at, 0), self.level(at, levels - 1));
+        let median = self.level(at, levels / 2);
         if let Part::Forecast(figures) = self.calibration.part() {
-            for (low, high) in low.iter_mut().zip(&mut high) {
-                let interval = figures.horizons[at].interval(*low, *high, self.calibration.coverage());
+            for (row, (low, high)) in low.iter_mut().zip(&mut high).enumerate() {
+                let history: Vec<f64> = self.history.row(row).iter().map(|value| f64::from(*value)).collect();
+                let said = Quantiles { low: *low, median: median[row], high: *high };
+                let band = figures.band(spread(&history));
+                let interval = figures.horizons[at].interval(said, band, self.calibration.coverage());
                 (*low, *high) = (interval.low, interval.high);
             }
         }
         Horizon {
             ahead: self.minutes(at),
             truth: self.future.column(at),
-            median: self.level(at, levels / 2),
+            median,
             low,
             high,
             rivals: vec![("persistence".into(), self.history.column(self.history.cols - 1))],

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use models::bundle::{Family, FeatureConfig, ForecastConfig, NetworkConfig, TensorConfig};
-use models::calibration::{Calibration, Part};
+use models::calibration::{COVERAGE, Calibration, Part};
 use rand_chacha::ChaCha8Rng;
 
 use super::matrix::Matrix;
@@ -178,7 +178,25 @@ pub(crate) trait Recipe: Sync {
     fn train(&self, prepared: &Prepared, trainee: &Trainee, context: &Context) -> Result<Outcome>;
 
     /// Uncertainty from the calibration rows, whose outputs `runner` gives.
-    fn calibrate(&self, prepared: &Prepared, runner: &mut Runner) -> Result<(Part, usize)>;
+    fn calibrate(&self, _prepared: &Prepared, _runner: &mut Runner) -> Result<(Part, usize)> {
+        anyhow::bail!("`{}` has neither calibration rows nor a way of its own", self.spec().name)
+    }
+
+    /// Uncertainty as `make` asks for it. A recipe whose people are too few to spare some for the calibration trains
+    /// networks of its own here, each without the people it is measured on.
+    fn uncertainty(
+        &self,
+        _context: &Context,
+        prepared: &Prepared,
+        runner: &mut Runner,
+    ) -> Result<(Part, usize)> {
+        self.calibrate(prepared, runner)
+    }
+
+    /// Share of cases that intervals and sets are to hold.
+    fn coverage(&self) -> f64 {
+        COVERAGE
+    }
 
     /// Figures on the test rows.
     fn measure(

@@ -47,6 +47,15 @@ impl Trainee {
         Ok(self.network.forward_logits(&self.prepare(inputs)?, None)?)
     }
 
+    /// The first output as it is served, rows by rows.
+    pub(crate) fn first(&self, inputs: &[Matrix]) -> Result<Matrix> {
+        let features = inputs.first().context("a network has an input")?;
+        let present = inputs.get(1).map(|present| &present.data[..]);
+        let data = self.network.run(&features.data, present)?.into_iter().next();
+        let data = data.context("the network gave no output")?;
+        Ok(Matrix { cols: data.len().checked_div(features.rows()).unwrap_or(0), data })
+    }
+
     /// Content of `weights.safetensors`.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut tensors = Vec::new();

@@ -87,7 +87,8 @@ fn glucose_of_both_files_comes_as_people() {
     let (store, _dir) = store_of("iglu", &[(HALL, hall), (FIVE, five)]);
     let set = cgm::load(&store).expect("people");
     assert_eq!(set.rows.iter().map(|p| p.person.as_str()).collect::<Vec<_>>(), ["hall-a", "t2d-a"]);
-    assert_eq!(set.rows[0].segments(2)[0].mg_dl, [90.0, 96.0], "500 mg/dL is beyond the sensor");
+    assert_eq!(set.rows[0].windows(1, 1)[0].future, [96.0], "the reading after");
+    assert!(set.rows[0].windows(1, 2).is_empty(), "500 mg/dL is beyond the sensor");
     assert_eq!(set.rows[1].metabolism, cgm::Metabolism::Type2);
 }
 

@@ -50,7 +50,7 @@ fn glucose_of_24_people_and_two_external_ones() {
     assert_eq!(set.rows.iter().map(|person| person.readings.len()).sum::<usize>(), 34_890 + 13_866);
     let external = cgm::load_external(&store).expect("cgmpy");
     assert_eq!(external.rows.iter().map(|p| p.readings.len()).collect::<Vec<_>>(), [3_546, 2_093]);
-    assert!(set.rows.iter().all(|person| !person.segments(36).is_empty()));
+    assert!(set.rows.iter().all(|person| !person.windows(24, 12).is_empty()));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use clinical::{Biomarker, Person};
 use models::{
     bundle::Family,
-    family::trend::{Answer, Direction, Point, Question, Sample, Series, Way},
+    family::trend::{Answer, Direction, Point, Question, Sample, Series, Way, without_model},
 };
 use proto::manpasik::v1::{self as wire, predict_trend_request::Source};
 use tonic::Status;
@@ -46,10 +46,8 @@ impl Inner {
             if models.is_empty() {
                 return Err(self.unavailable(Family::Trend));
             }
-            return Err(read::invalid(
-                "series.code",
-                format!("no model forecasts {}", series.biomarker().code()),
-            ));
+            let answer = without_model(series, horizon_seconds).map_err(refused)?;
+            return Ok(told(None, series.biomarker(), answer, person));
         };
         let answer = match encoder.encode(series, horizon_seconds).map_err(refused)? {
             Question::Simple(answer) => answer,
@@ -58,7 +56,7 @@ impl Inner {
                 encoder.decode(&encoded, &outputs).map_err(refused)?
             }
         };
-        Ok(told(asked, series.biomarker(), answer, person))
+        Ok(told(Some(asked), series.biomarker(), answer, person))
     }
 }
 
@@ -75,18 +73,28 @@ fn stored(measurement: wire::Measurement) -> Result<(Series, Person), Status> {
     Ok((series, person))
 }
 
-fn told(asked: &Asked, biomarker: Biomarker, answer: Answer, person: &Person) -> wire::PredictTrendResponse {
+fn told(
+    asked: Option<&Asked>,
+    biomarker: Biomarker,
+    answer: Answer,
+    person: &Person,
+) -> wire::PredictTrendResponse {
     let Answer { points, direction, way, explanation } = answer;
     let judge = |point: &Point| judge::of_interval(biomarker, point.value, point.interval, person).0;
     let worst = points.iter().map(judge).max_by_key(|judged| judged.verdict);
-    let by_model = way == Way::Model;
-    let short = (!by_model).then(|| {
-        write::warning(
+    let simple = match way {
+        Way::Model => None,
+        Way::Linear | Way::Persistence => Some(write::warning(
             "short_history",
             "the history is too short or has a gap, so a simple method answered with its own, wider interval",
             "series.points",
-        )
-    });
+        )),
+        Way::Mean => Some(write::warning(
+            "no_model",
+            "no model forecasts this, so the mean of the last values answered with Student's interval",
+            "series.code",
+        )),
+    };
     let point = |Point { time_unix_ms, value, interval }| wire::ForecastPoint {
         time_unix_ms,
         quantity: Some(write::quantity(biomarker, value)),
@@ -95,11 +103,14 @@ fn told(asked: &Asked, biomarker: Biomarker, answer: Answer, person: &Person) ->
     wire::PredictTrendResponse {
         forecast: points.into_iter().map(point).collect(),
         direction: told_direction(direction).into(),
-        method: method(way, asked.served.name()),
+        method: method(way, asked.map_or("", |asked| asked.served.name())),
         safety: worst.map(|judged| write::safety(&judged, Some(biomarker))),
-        model: Some(asked.reference.clone()),
+        model: asked.map(|asked| asked.reference.clone()),
         explanation: explanation.map(write::explanation),
-        warnings: short.into_iter().chain(write::synthetic(&asked.reference)).collect(),
+        warnings: simple
+            .into_iter()
+            .chain(asked.and_then(|asked| write::synthetic(&asked.reference)))
+            .collect(),
         disclaimer: DISCLAIMER.into(),
     }
 }
@@ -117,5 +128,6 @@ fn method(way: Way, model: &str) -> String {
         Way::Model => model.into(),
         Way::Linear => "linear".into(),
         Way::Persistence => "persistence".into(),
+        Way::Mean => "mean".into(),
     }
 }

@@ -88,6 +88,7 @@ pub(crate) fn config(network: &NetworkConfig) -> BundleConfig {
         NetworkConfig::Forecaster(forecaster) => Some(ForecastConfig {
             step_seconds: 300,
             history_steps: forecaster.inputs,
+            sparse_samples_min: None,
             horizons_seconds: (1..=forecaster.horizons as u32).map(|step| step * 900).collect(),
             quantiles: (1..=forecaster.quantiles).map(|at| at as f64 / 10.0).collect(),
         }),

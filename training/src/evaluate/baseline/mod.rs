@@ -8,7 +8,7 @@ mod linear;
 mod outlier;
 mod profile;
 
-pub use crate::boosting::Boosted;
+pub use crate::boosting::{Boosted, BoostedValues};
 pub use cox::Cox;
 pub use linear::{Logistic, Ridge};
 pub use outlier::{LocalOutlierFactor, Mahalanobis, Neighbours};

@@ -46,15 +46,9 @@ impl Cohort<'_> {
         rows
     }
 
-    /// Which columns of a row hold something, a bit for each.
-    fn gaps(&self, row: usize) -> u64 {
-        let marks = self.inputs.get(1).map_or(&[][..], |present| present.row(row));
-        marks.iter().fold(0, |bits, mark| bits << 1 | u64::from(*mark > 0.0))
-    }
-
     /// Negative log partial likelihood per death, the mean over members. `log_risk` is `[members, rows]`, in the order
-    /// of `rows`, which are sorted from the longest time down; only people of one stratum are compared.
-    fn loss_of(&self, log_risk: &Tensor, rows: &[usize], strata: &[u64]) -> Result<Tensor> {
+    /// of `rows`, which are sorted from the longest time down.
+    fn loss_of(&self, log_risk: &Tensor, rows: &[usize]) -> Result<Tensor> {
         let n = rows.len();
         let deaths: Vec<f32> = rows.iter().map(|row| f32::from(u8::from(self.died[*row]))).collect();
         let count = deaths.iter().sum::<f32>().max(1.0);
@@ -62,8 +56,7 @@ impl Cohort<'_> {
         let mut at_risk = vec![0.0_f32; n * n];
         for (i, row) in rows.iter().enumerate() {
             let last = rows.partition_point(|other| self.years[*other] >= self.years[*row]);
-            let with = at_risk[i * n..i * n + last].iter_mut().zip(strata);
-            with.for_each(|(at_risk, stratum)| *at_risk = f32::from(u8::from(*stratum == strata[i])));
+            at_risk[i * n..i * n + last].fill(1.0);
         }
         let at_risk = Tensor::from_vec(at_risk, (n, n), &Device::Cpu)?.t()?;
         let deaths = Tensor::from_vec(deaths, (1, n), &Device::Cpu)?;
@@ -81,9 +74,7 @@ pub(super) struct Cox<'a> {
     pub(super) trainee: &'a Trainee,
     pub(super) train: &'a [usize],
     pub(super) validation: &'a [usize],
-    /// Whether it learns to do without inputs. Then people are compared with those of the same gaps only, so that what
-    /// is on record says nothing by being there: who was asked about smoking is no other person for it. Otherwise the
-    /// gaps are what the data has.
+    /// Whether it learns to do without inputs.
     pub(super) hiding: bool,
 }
 
@@ -91,11 +82,6 @@ impl Cox<'_> {
     /// `[members, rows]`.
     fn log_risks(&self, inputs: &[Matrix]) -> Result<Tensor> {
         Ok(self.trainee.raw(inputs)?.squeeze(2)?)
-    }
-
-    fn loss_of(&self, log_risks: &Tensor, rows: &[usize]) -> Result<Tensor> {
-        let stratum = |row: &usize| if self.hiding { self.cohort.gaps(*row) } else { 0 };
-        self.cohort.loss_of(log_risks, rows, &rows.iter().map(stratum).collect::<Vec<_>>())
     }
 
     /// How far answers to panels with inputs hidden are from the answers to the whole, and the level of these from 0.
@@ -118,7 +104,7 @@ impl Objective for Cox<'_> {
         let rows = self.cohort.longest_first(&pick(self.train, rows));
         let inputs = self.cohort.pick(&rows);
         let log_risks = self.log_risks(&inputs)?;
-        let loss = self.loss_of(&log_risks, &rows)?;
+        let loss = self.cohort.loss_of(&log_risks, &rows)?;
         if self.hiding { Ok((loss + self.apart(inputs, &log_risks, rng)?)?) } else { Ok(loss) }
     }
 
@@ -126,7 +112,7 @@ impl Objective for Cox<'_> {
         let rows = self.cohort.longest_first(self.validation);
         let inputs = self.cohort.pick(&rows);
         let log_risks = self.log_risks(&inputs)?.mean_keepdim(0)?;
-        let mut figure = self.loss_of(&log_risks, &rows)?;
+        let mut figure = self.cohort.loss_of(&log_risks, &rows)?;
         if self.hiding {
             // The same gaps each time, so that epochs can be told apart.
             let mut rng = ChaCha8Rng::seed_from_u64(SEED);
@@ -239,7 +225,7 @@ mod tests {
         /// The loss by the double sum over deaths and those at risk, its slope by small steps of it.
         #[test]
         fn the_loss_is_the_partial_likelihood_and_its_slope_the_difference_quotient(
-            people in prop::collection::vec((1u8..6, any::<bool>(), -2.0f32..2.0, 0u64..3), 2..14),
+            people in prop::collection::vec((1u8..6, any::<bool>(), -2.0f32..2.0), 2..14),
         ) {
             let followed = Followed {
                 years: people.iter().map(|p| f64::from(p.0)).collect(),
@@ -247,12 +233,10 @@ mod tests {
             };
             let rows = followed.cohort().longest_first(&(0..people.len()).collect::<Vec<_>>());
             let risks: Vec<f64> = rows.iter().map(|row| f64::from(people[*row].2)).collect();
-            let strata: Vec<u64> = rows.iter().map(|row| people[*row].3).collect();
             let book = |risks: &[f64]| {
                 let dead = rows.iter().enumerate().filter(|(_, row)| people[**row].1);
                 let term = |(at, row): (usize, &usize)| {
                     let at_risk = (0..rows.len()).filter(|other| people[rows[*other]].0 >= people[*row].0);
-                    let at_risk = at_risk.filter(|other| strata[*other] == strata[at]);
                     at_risk.map(|other| risks[other].exp()).sum::<f64>().ln() - risks[at]
                 };
                 dead.clone().map(term).sum::<f64>() / dead.count().max(1) as f64
@@ -260,7 +244,7 @@ mod tests {
             // Two members with the same answers: their mean is the loss of either.
             let wide: Vec<f32> = risks.iter().chain(&risks).map(|risk| *risk as f32).collect();
             let var = Var::from_tensor(&Tensor::from_vec(wide, (2, rows.len()), &Device::Cpu)?)?;
-            let loss = followed.cohort().loss_of(var.as_tensor(), &rows, &strata).expect("loss");
+            let loss = followed.cohort().loss_of(var.as_tensor(), &rows).expect("loss");
             prop_assert!((f64::from(loss.to_scalar::<f32>()?) - book(&risks)).abs() < 1e-4);
             let slopes = loss.backward()?;
             let slopes: Vec<Vec<f32>> = slopes.get(&var).expect("a slope").to_vec2()?;

@@ -110,7 +110,7 @@ impl Recipe for HealthScore {
                 "Residents of one county in Minnesota; most of European descent.",
                 "Half of the people were picked because of fatty liver disease, the others as their peers.",
                 "In the data an absent diagnosis counts as no diagnosis; smoking is on record for one in ten. \
-                 What is on record says nothing by being there: people are compared with those of the same gaps.",
+                 Who was asked differs from who was not, so that being on record moves the score a little.",
                 "FIB-4 is on record only where it is high, so it is not an input.",
                 "The risk never falls with smoking, a diagnosis, or systolic pressure above 130 mmHg, because the \
                  network cannot; other inputs act as in the data, and associations are not causes.",
