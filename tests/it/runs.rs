@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use crate::support::{Ran, run_over};
+use crate::support::{Ran, run_over, shipped_bundles, version_dir};
 
 fn over(data: &TempDir, arguments: &[&str]) -> Ran {
     run_over(data.path(), arguments, &[])
@@ -95,8 +95,8 @@ fn a_search_goes_on_where_it_stopped() {
 #[test]
 fn a_bundle_is_reported_on_as_a_page_and_as_numbers() {
     let data = data();
-    train(&data, "1");
-    let bundles = data.path().join("out");
+    let bundles = shipped_bundles();
+    let version = version_dir(&bundles, "sensor-quality");
     let reports = data.path().join("elsewhere");
     let arguments = [
         "eval",
@@ -107,7 +107,8 @@ fn a_bundle_is_reported_on_as_a_page_and_as_numbers() {
         &reports.to_string_lossy(),
     ];
     let told = over(&data, &arguments).ok().out;
-    let page = reports.join("sensor-quality/MPS-SENSOR-QUALITY-v1.0.0-FP32/report.html");
+    let version = version.file_name().expect("a version");
+    let page = reports.join("sensor-quality").join(version).join("report.html");
     assert!(told.contains(&*page.to_string_lossy()), "{told}");
     let page = std::fs::read_to_string(&page).expect("written");
     for part in ["Confusion", "Calibration", "ROC", "boosted trees", "Synthetic"] {

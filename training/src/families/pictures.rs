@@ -31,7 +31,7 @@ pub(super) fn of(
         (Truth::Strange(strange), _) => of_scores(prepared, strange, runner, calibration)?,
         (Truth::FollowUp { years, died }, _) => of_risks(prepared, years, died, runner, calibration)?,
         (Truth::Values { values, .. }, Some(grid)) => {
-            of_forecasts(prepared, values, &grid, runner, calibration)?
+            of_forecasts(recipe, prepared, values, &grid, runner, calibration)?
         }
         (Truth::Values { values, known }, None) => of_values(recipe, prepared, values, known, runner)?,
     };
@@ -150,7 +150,7 @@ fn of_values(
 ) -> Result<Vec<Plot>> {
     let rows = &prepared.parts.test;
     let answers = runner.first(&prepared.pick(rows))?;
-    let unit = recipe.signature().1.first().and_then(|output| output.unit.clone()).unwrap_or_default();
+    let unit = unit_of(recipe);
     let mut drawn = Vec::new();
     for col in spread_over(values.cols.min(answers.cols)) {
         let there = |row: usize| known.cols == 0 || known.row(row)[col] > 0.0;
@@ -167,6 +167,11 @@ fn of_values(
     Ok(drawn)
 }
 
+/// Unit of the first output; empty where it has none.
+fn unit_of(recipe: &dyn Recipe) -> String {
+    recipe.signature().1.first().and_then(|output| output.unit.clone()).unwrap_or_default()
+}
+
 /// Places of at most a few of `count`, evenly.
 fn spread_over(count: usize) -> BTreeSet<usize> {
     let shown = count.min(EXAMPLES_MAX);
@@ -175,6 +180,7 @@ fn spread_over(count: usize) -> BTreeSet<usize> {
 
 /// Error and coverage by horizon, agreement at the last one, and some fans.
 fn of_forecasts(
+    recipe: &dyn Recipe,
     prepared: &Prepared,
     future: &Matrix,
     grid: &ForecastConfig,
@@ -190,7 +196,7 @@ fn of_forecasts(
         calibration,
     };
     let horizons: Vec<Horizon> = (0..grid.horizons_seconds.len()).map(|at| seen.horizon(at)).collect();
-    let unit = "mg/dL";
+    let unit = &unit_of(recipe);
     let mut drawn = vec![plots::error_by_horizon("minutes ahead", unit, &horizons)];
     if matches!(calibration.part(), Part::Forecast(_)) {
         drawn.push(plots::coverage_by_horizon("minutes ahead", calibration.coverage(), &horizons));
