@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_network_is_written_flat() {
         let body = BodyConfig { members: 4, ..BodyConfig::new([64, 32]) };
-        let config = RiskConfig { inputs: 3, masked: true, body };
+        let config = RiskConfig { inputs: 3, masked: true, rising: Vec::new(), body };
         let pairs = network(&NetworkConfig::Risk(config));
         assert_eq!((&*pairs["network.kind"], &*pairs["network.body.hidden"]), ("risk", "[64,32]"));
         assert_eq!(pairs["network.body.members"], "4");

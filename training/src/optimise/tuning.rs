@@ -122,7 +122,7 @@ mod tests {
     fn a_network_becomes_wider_and_keeps_a_member() {
         let network = |hidden: &[usize], members| {
             let body = BodyConfig { members, ..BodyConfig::new(hidden) };
-            NetworkConfig::Risk(RiskConfig { inputs: 3, masked: false, body })
+            NetworkConfig::Risk(RiskConfig { inputs: 3, masked: false, rising: Vec::new(), body })
         };
         let tuning = Tuning { width: 1.5, members: 0.5, ..Tuning::default() };
         assert_eq!(tuning.network(network(&[24, 5], 8)), network(&[36, 8], 4));

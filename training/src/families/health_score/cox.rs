@@ -171,8 +171,7 @@ mod tests {
         let rows = followed.cohort().longest_first(&[0, 1, 2]);
         assert_eq!(rows, [0, 2, 1]);
         let log_risk = Tensor::from_slice(&[0.0_f32, 1.0, 2.0], (1, 3), &Device::Cpu).expect("tensor");
-        let loss =
-            followed.cohort().loss_of(&log_risk, &rows, &[0; 3]).and_then(|l| Ok(l.to_scalar::<f32>()?));
+        let loss = followed.cohort().loss_of(&log_risk, &rows).and_then(|l| Ok(l.to_scalar::<f32>()?));
         // Death at 2 (log-risk 1) among {0, 1}; death at 1 (log-risk 2) among all three.
         let (e0, e1, e2) = (1.0_f64, 1.0_f64.exp(), 2.0_f64.exp());
         let expected = (((e0 + e1).ln() - 1.0) + ((e0 + e1 + e2).ln() - 2.0)) / 2.0;
