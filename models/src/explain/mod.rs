@@ -16,7 +16,7 @@ pub const OTHERS: &str = "other_inputs";
 pub enum Method {
     /// Share of each input in the squared residual; the parts sum to the output.
     Residual,
-    /// Averaged over every order of hiding groups of inputs; the parts sum to the distance from the base.
+    /// Averaged over orders of hiding inputs or groups of them; the parts sum to the distance from the base.
     Shapley,
 }
 

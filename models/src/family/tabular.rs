@@ -251,8 +251,8 @@ pub(crate) mod tests {
         let tensors = columns.tensors(&row, &columns.hidden(&row)).expect("encodes");
         assert_eq!(tensors[1].shape(), [4, 3]);
         let present = tensors[1].as_f32().expect("fp32").into_owned();
-        assert_eq!(present, [1., 1., 0., 0., 1., 0., 1., 0., 0., 0., 0., 0.]);
-        let explained = columns.explain(&row, "p", &[0.9, 0.8, 0.2, 0.1]);
+        assert_eq!(present, [1., 1., 0., 1., 0., 0., 0., 1., 0., 0., 0., 0.]);
+        let explained = columns.explain(&row, "p", &[0.9, 0.2, 0.8, 0.1]);
         assert_eq!((explained.contributions[0].feature.as_str(), explained.base_value), ("tsh", 0.1));
         let parts: f64 = explained.contributions.iter().map(|c| c.contribution).sum();
         assert!((explained.base_value + parts - 0.9).abs() < 1e-12, "they add up to the output");

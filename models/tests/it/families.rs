@@ -7,6 +7,7 @@ use clinical::{Biomarker, Finding, Panel, Person, Sex, panel::PanelBuilder};
 use models::{
     Batch, Bundle, Model, Tensor,
     engine::candle::CandleEngine,
+    explain::{Contribution, OTHERS},
     family::{
         anomaly, biomarker, encoder, health_score, sensor,
         trend::{self, Direction, Question, Sample, Series, Way},
@@ -185,7 +186,14 @@ fn a_sweep_gives_the_values_of_its_cartridge() {
     let values = predictor.decode(&encoded, &outputs, &[Biomarker::HbA1c]).expect("decodes");
     assert_eq!(values.iter().map(|v| v.biomarker).collect::<Vec<_>>(), [Biomarker::HbA1c]);
     let explanation = values[0].explanation.as_ref().expect("has a mean sweep");
-    assert!(explanation.contributions.iter().all(|c| c.feature.starts_with("electrode_")));
+    let named = |c: &Contribution| c.feature.starts_with("electrode_") || c.feature == OTHERS;
+    assert!(explanation.contributions.iter().all(named), "{explanation:?}");
+    let parts: f64 = explanation.contributions.iter().map(|c| c.contribution).sum();
+    let raw = f64::from(outputs[0].as_f32().expect("fp32")[1]);
+    assert!(
+        (explanation.base_value + parts - raw).abs() < 1e-6 * raw.abs().max(1.0),
+        "{explanation:?} {raw}"
+    );
 }
 
 #[test]

@@ -201,8 +201,8 @@ impl Growth<'_> {
         for absent_left in [true, false] {
             let mut left = if absent_left { absent } else { Sums::default() };
             // The last bin ends nowhere, but what is there may be parted from what is absent.
-            for bin in 0..=self.binned.ends[column].len() {
-                left.add(bins[bin]);
+            for (bin, sums) in bins.iter().enumerate().take(self.binned.ends[column].len() + 1) {
+                left.add(*sums);
                 let right = all.less(left);
                 let gain = left.gain(self.ridge) + right.gain(self.ridge) - all.gain(self.ridge);
                 let better = gain > best.map_or(GAIN_MIN, |best| best.gain);

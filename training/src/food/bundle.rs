@@ -176,7 +176,7 @@ fn card(
          **Measured** on {photos} photos of single foods (Indian Food Composition Tables 2017, Tux Paint stamps, \
          scikit-image; fetched for measuring, not passed on): right food first {:.1} % (95 % interval {:.1} to {:.1}), \
          among five {:.1} %. The padding and the filter were chosen earlier with some of these photos in view; that \
-         fungi count as mushrooms and an ear as corn follows from the names of the classes. Three photos that bear the \
+         fungi count as mushrooms and an ear as corn was decided after the errors on these photos had been seen. Three photos that bear the \
          name of a food were left out as no fair picture of it; with them the figure would be {right} of 56.\n\n\
          **Unsure.** Below the threshold no food is named. It is set so that of photos of other plants at most a fifth \
          are named all the same ({:.0} %); of the {photos} photos {:.0} % are named, of photos of animals and what comes \

@@ -24,8 +24,9 @@
 //! .600. Three ways chosen on the gallery alone (its photos' largest part, 60 pixels wide, had to find photos of the
 //! same kind) did no better: background replaced by grey, features pooled by their cubes, each photo of the gallery
 //! kept whole and by its largest part .311 / .600; the same on black with a histogram of the colours beside it
-//! .311 / .578; the mean over three backgrounds .311 / .644. Centring, whitening and other norms moved the figures by
-//! no more than two photos either way. What is missing is a network that has seen these foods.
+//! .311 / .578; the mean over three backgrounds .311 / .644. Of some sixty other norms, centrings and
+//! backgrounds looked at on the cut-outs themselves none put more than 18 first or 28 among five; centring alone loses
+//! six of those among five. What is missing is a network that has seen these foods.
 
 mod benchmark;
 mod bundle;

@@ -91,9 +91,10 @@ impl Seen {
         let mut measures = Vec::new();
         for (asked, (minutes, horizon)) in ASKED.into_iter().enumerate() {
             let answers = simple.answers(&self.history, asked);
-            let bounds = match calibration.part() {
-                Part::Forecast(widths) => Some(self.bounds(horizon, widths, calibration.coverage())),
-                _ => None,
+            let bounds = if let Part::Forecast(widths) = calibration.part() {
+                Some(self.bounds(horizon, widths, calibration.coverage()))
+            } else {
+                None
             };
             let at = At { seen: self, minutes, horizon, answers, bounds };
             measures.extend(at.errors(&everyone));

@@ -207,7 +207,13 @@ mod tests {
         let rows: Vec<usize> = (0..n).collect();
         let cohort = Cohort { inputs: &inputs, years: &years, died: &died };
         let cox = Cox { cohort, trainee: &trainee, train: &rows, validation: &rows, hiding: true };
-        let plan = crate::optimise::Plan { batch_rows: 100, ..crate::optimise::Plan::default() };
+        let plan = crate::optimise::Plan {
+            epochs_max: 300,
+            patience_epochs: 300,
+            batch_rows: 100,
+            learning_rate: 1e-2,
+            ..crate::optimise::Plan::default()
+        };
         let progress = crate::optimise::Progress::hidden();
         crate::optimise::fit("median", trainee.weights(), &cox, &plan, &progress).expect("trained");
         let answer = |inputs: &[Matrix]| {

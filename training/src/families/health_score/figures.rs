@@ -180,7 +180,7 @@ mod tests {
         let case = |i: usize| RiskCase {
             log_risk: i as f64 / 100.0,
             years: 5.0 + (i % 11) as f64,
-            event: i % 3 == 0,
+            event: i.is_multiple_of(3),
         };
         let cases: Vec<RiskCase> = (0..205).map(case).collect();
         let ages = AgeBand { from: 18.0, to: 120.0 };
