@@ -79,7 +79,7 @@ pub struct ThyroidRow {
 }
 
 impl ThyroidRow {
-    /// Group of the letters. `X|Y` counts for every letter in it; see [`ThyroidRow::is_ambiguous`].
+    /// Group of the letters. Two alternatives, `X|Y`, count for every letter in them.
     #[must_use]
     pub fn class(&self) -> ThyroidClass {
         let any = |range: std::ops::RangeInclusive<char>| self.codes.chars().any(|c| range.contains(&c));
@@ -89,12 +89,6 @@ impl ThyroidRow {
             (_, false, true) => ThyroidClass::Hypo,
             (_, true, true) | (_, false, false) => ThyroidClass::Other,
         }
-    }
-
-    /// Whether the expert wrote two alternatives.
-    #[must_use]
-    pub fn is_ambiguous(&self) -> bool {
-        self.codes.contains('|')
     }
 
     /// Whether flag `name` of [`FLAGS`] is set; false for a name that is none of them.

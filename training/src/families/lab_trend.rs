@@ -213,7 +213,7 @@ impl Recipe for LabTrend {
         let (future, _) = prepared.truth.values().context("a forecaster needs values")?;
         let quantiles = runner.first(&prepared.pick(rows))?;
         let case = |(at, row): (usize, &usize)| {
-            let history = doubled(prepared.inputs[0].row(*row));
+            let history = prepared.inputs[0].row_f64(*row);
             let last = history[VALUES - 1];
             let truth = f64::from(future.row(*row)[0]);
             HorizonCase {
@@ -279,10 +279,6 @@ impl Recipe for LabTrend {
     }
 }
 
-fn doubled(history: &[f32]) -> Vec<f64> {
-    history.iter().map(|value| f64::from(*value)).collect()
-}
-
 fn said(quantiles: &Matrix, row: usize) -> Quantiles {
     let at = |level: usize| f64::from(quantiles.row(row)[level]);
     Quantiles { low: at(LOW), median: at(MEDIAN), high: at(HIGH) }
@@ -297,7 +293,7 @@ fn held(
     widths: &Forecast,
 ) -> Vec<Measure> {
     let end = |row: usize| {
-        let band = widths.band(spread(&doubled(history.row(row))));
+        let band = widths.band(spread(&history.row_f64(row)));
         let interval = widths.horizons[0].interval(said(quantiles, row), band, COVERAGE);
         (interval.low, interval.high)
     };

@@ -30,6 +30,11 @@ impl Matrix {
         &self.data[row * self.cols..(row + 1) * self.cols]
     }
 
+    /// One row in double precision.
+    pub(crate) fn row_f64(&self, row: usize) -> Vec<f64> {
+        self.row(row).iter().map(|value| f64::from(*value)).collect()
+    }
+
     /// The rows `rows`, in that order.
     pub(crate) fn pick(&self, rows: &[usize]) -> Self {
         let mut picked = Self { cols: self.cols, data: Vec::with_capacity(rows.len() * self.cols) };

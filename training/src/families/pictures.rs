@@ -234,9 +234,8 @@ impl Seen<'_> {
         let median = self.level(at, levels / 2);
         if let Part::Forecast(figures) = self.calibration.part() {
             for (row, (low, high)) in low.iter_mut().zip(&mut high).enumerate() {
-                let history: Vec<f64> = self.history.row(row).iter().map(|value| f64::from(*value)).collect();
                 let said = Quantiles { low: *low, median: median[row], high: *high };
-                let band = figures.band(spread(&history));
+                let band = figures.band(spread(&self.history.row_f64(row)));
                 let interval = figures.horizons[at].interval(said, band, self.calibration.coverage());
                 (*low, *high) = (interval.low, interval.high);
             }

@@ -177,12 +177,12 @@ fn widths(prepared: &Prepared, quantiles: &Matrix) -> Result<Forecast> {
     let (future, _) = prepared.truth.values().context("a forecaster needs values")?;
     let case = |horizon: usize, index: usize, row: usize| {
         let at = |level: usize| f64::from(quantiles.row(index)[horizon * LEVELS.len() + level]);
-        let history = prepared.inputs[0].row(row);
+        let history = prepared.inputs[0].row_f64(row);
         HorizonCase {
             quantiles: Quantiles { low: at(LOW), median: at(MEDIAN), high: at(HIGH) },
-            spread: spread(&doubled(history)),
-            last: f64::from(history[LAGS - 1]),
-            linear: line(history, horizon + 1),
+            spread: spread(&history),
+            last: history[LAGS - 1],
+            linear: line(&history, horizon + 1),
             truth: f64::from(future.row(row)[horizon]),
         }
     };
@@ -195,14 +195,9 @@ fn widths(prepared: &Prepared, quantiles: &Matrix) -> Result<Forecast> {
 }
 
 /// The line that the family falls back on for a short history, continued `steps` steps.
-fn line(history: &[f32], steps: usize) -> f64 {
-    let history = doubled(history);
+fn line(history: &[f64], steps: usize) -> f64 {
     let last = history.last().copied().unwrap_or_default();
-    last + linear_slope(&history).unwrap_or(0.0) * steps as f64
-}
-
-fn doubled(history: &[f32]) -> Vec<f64> {
-    history.iter().map(|value| f64::from(*value)).collect()
+    last + linear_slope(history).unwrap_or(0.0) * steps as f64
 }
 
 /// Figures on the two people of another source.
@@ -233,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_line_goes_on_straight() {
-        let history: Vec<f32> = (0..24).map(|i| 100.0 + 2.0 * i as f32).collect();
+        let history: Vec<f64> = (0..24).map(|i| 100.0 + 2.0 * f64::from(i)).collect();
         assert!((line(&history, 1) - 148.0).abs() < 1e-9);
         assert!((line(&history, 12) - 170.0).abs() < 1e-9);
     }

@@ -6,7 +6,7 @@ use super::super::matrix::Matrix;
 use super::super::pinball::{HIGH, LEVELS, LOW, MEDIAN};
 use super::simple::{Answers, Simple};
 use super::windows::metabolism_of;
-use super::{ASKED, LAGS, doubled};
+use super::{ASKED, LAGS};
 use crate::data::cgm::Metabolism;
 use crate::evaluate::bootstrap::{interval, pick};
 use crate::evaluate::{Measure, metrics};
@@ -53,7 +53,7 @@ impl Seen {
         let at = |level: usize| self.quantiles.column(horizon * LEVELS.len() + level);
         let (lows, medians, highs) = (at(LOW), at(MEDIAN), at(HIGH));
         let end = |row: usize| {
-            let band = widths.band(spread(&doubled(self.history.row(row))));
+            let band = widths.band(spread(&self.history.row_f64(row)));
             let said = Quantiles { low: lows[row], median: medians[row], high: highs[row] };
             let interval = widths.horizons[horizon].interval(said, band, coverage);
             (interval.low, interval.high)

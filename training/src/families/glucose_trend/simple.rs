@@ -96,7 +96,7 @@ fn half_widths(history: &Matrix, future: &Matrix, groups: &[u64]) -> Option<Vec<
             (0..groups.len()).partition(|row| absent.contains(&groups[*row]));
         let ridge = Ridge::fit(&history.pick(&kept).to_f64(), &future.pick(&kept).to_f64(), PENALTY);
         for row in out {
-            let values: Vec<f64> = history.row(row).iter().map(|value| f64::from(*value)).collect();
+            let values: Vec<f64> = history.row_f64(row);
             let answer = ridge.predict(&values);
             for (misses, (_, horizon)) in misses.iter_mut().zip(ASKED) {
                 misses.push((answer[horizon] - f64::from(future.row(row)[horizon])).abs());
