@@ -31,7 +31,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-pub(crate) use signals::signal;
+pub(crate) use signals::Signals;
 
 use crate::{
     config::Config,

@@ -1,7 +1,7 @@
 //! `manpasik serve`: everything on, until a signal.
 
 use crate::{
-    app::{self, App},
+    app::{App, Signals},
     commands::{print, runtime},
     config::Config,
 };
@@ -9,8 +9,12 @@ use crate::{
 /// Serves until Ctrl-C or a termination signal; a second signal ends at once.
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let app = App::build(config).await?;
+        let mut signals = Signals::listen()?;
+        let app = tokio::select! {
+            app = App::build(config) => app?,
+            () = signals.next() => return Ok(()),
+        };
         print(&format!("listening grpc={} http={}", app.grpc_address(), app.http_address()))?;
-        app.run(app::signal()).await
+        app.run(signals.first()).await
     })
 }

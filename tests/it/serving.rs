@@ -209,7 +209,7 @@ fn metrics_and_descriptions_are_public_on_loopback() {
 }
 
 #[test]
-fn a_signal_ends_the_server_in_order() {
+fn a_signal_ends_the_server_in_order_even_right_after_its_first_line() {
     let mut server = Server::start();
     assert_eq!(server.terminate(), Some(0));
     assert!(server.data_dir().exists());

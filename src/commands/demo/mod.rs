@@ -17,7 +17,7 @@ use serde::Serialize;
 use tonic::{Code, Status, transport::Channel};
 
 use crate::{
-    app::{self, App},
+    app::{App, Signals},
     cli,
     commands::{print, runtime, show::Shown},
     config::Config,
@@ -33,7 +33,11 @@ pub(crate) fn run(config: &Config, demo: &cli::Demo, json: bool) -> anyhow::Resu
     let out = Output { json };
     runtime()?.block_on(async {
         let start = Instant::now();
-        let app = App::build(config).await?;
+        let mut signals = Signals::listen()?;
+        let app = tokio::select! {
+            app = App::build(config) => app?,
+            () = signals.next() => return Ok(()),
+        };
         let (grpc, http) = (app.grpc_address(), app.http_address());
         let ready = start.elapsed();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -41,16 +45,27 @@ pub(crate) fn run(config: &Config, demo: &cli::Demo, json: bool) -> anyhow::Resu
             let _ = stopped.await;
         }));
         out.remark(&format!("server ready after {:.2} s: gRPC {grpc}, HTTP {http}", ready.as_secs_f64()))?;
-        ask_everything(grpc, start, out).await?;
+        tokio::select! {
+            asked = ask_everything(grpc, start, out) => asked?,
+            () = signals.next() => return stopping(stop, server).await,
+        }
         if !demo.once {
             out.remark(&format!(
                 "\nServing on. Try:  curl http://{http}/v1/ai/models\nPress Ctrl-C to stop."
             ))?;
-            app::signal().await;
+            signals.first().await;
         }
-        drop(stop);
-        server.await.context("the server task failed")?
+        stopping(stop, server).await
     })
+}
+
+/// Tells the server to stop and waits until it has.
+async fn stopping(
+    stop: tokio::sync::oneshot::Sender<()>,
+    server: tokio::task::JoinHandle<anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    drop(stop);
+    server.await.context("the server task failed")?
 }
 
 /// Where answers go: tables for a person, one JSON object a line for a script.
