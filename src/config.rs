@@ -30,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) server: Server,
     pub(crate) models: Models,
+    pub(crate) registry: Registry,
     pub(crate) services: Services,
     pub(crate) vectors: Vectors,
     pub(crate) log: Log,
@@ -62,6 +63,16 @@ pub(crate) struct Models {
     /// Threads that share one answer of ONNX Runtime. With all cores a photo is answered soonest; the model gets
     /// as many instances as the cores hold of that.
     pub(crate) onnx_threads: usize,
+}
+
+/// Where the registry keeps runs, versions and artifacts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Registry {
+    /// `sqlite:PATH` or `postgres://user:password@host/database`; empty: a SQLite file in the data folder.
+    pub(crate) database: Secret,
+    /// Folder of artifacts; empty: in the data folder.
+    pub(crate) artifacts: PathBuf,
 }
 
 /// Which platform services this process mounts.
@@ -122,6 +133,7 @@ impl Default for Config {
                 signed_only: false,
                 onnx_threads: onnx_threads(),
             },
+            registry: Registry { database: Secret::default(), artifacts: PathBuf::new() },
             services: Services { enabled: vec!["*".into()], inference_uri: String::new() },
             vectors: Vectors {
                 store: VectorStoreKind::Embedded,
@@ -203,6 +215,9 @@ impl Config {
         if self.server.shutdown_grace_ms == 0 {
             faults.push("server.shutdown_grace_ms: must be at least 1".into());
         }
+        if let Err(error) = self.registry_url() {
+            faults.push(format!("registry.database: {error}"));
+        }
         self.check_vectors(faults);
         for (key, address) in [("grpc", self.server.grpc), ("http", self.server.http)] {
             if !address.ip().is_loopback() {
@@ -237,6 +252,22 @@ impl Config {
             ),
             VectorStoreKind::Qdrant | VectorStoreKind::Embedded => {}
         }
+    }
+
+    /// The registry's database.
+    pub(crate) fn registry_url(&self) -> Result<store::Url, store::StoreError> {
+        match self.registry.database.reveal() {
+            "" => Ok(store::Url::file(&self.data_dir.join("registry.sqlite"))),
+            text => Ok(store::Url::parse(text)?.in_schema("registry")),
+        }
+    }
+
+    /// The registry's artifacts.
+    pub(crate) fn artifacts_dir(&self) -> PathBuf {
+        if self.registry.artifacts.as_os_str().is_empty() {
+            return self.data_dir.join("artifacts");
+        }
+        self.registry.artifacts.clone()
     }
 
     /// Folders to look for bundles in.

@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod gateway;
 mod logging;
+mod mlflow;
 mod paths;
 mod secret;
 

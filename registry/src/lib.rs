@@ -1,10 +1,28 @@
-//! Which version serves, and which runs there were: the catalogue of bundles, and the run table.
+//! The registry: which version serves, how it came there, and which runs there were.
 //!
-//! For now the catalogue is what lies in folders, `<folder>/<name>/<version>/`, and of each
-//! model the highest sound version is live. Approval, canary and audit come with the registry
-//! proper, behind the same questions: what is there, and which version serves.
+//! [`Registry`] is the one door: registered models and their versions with states, approvals and aliases; logged
+//! models and runs in the words of MLflow; the artifact tree; tokens; and the audit of every change. It knows no
+//! wire: REST, gRPC and the command line are thin faces over it.
+//!
+//! [`Catalogue`] is what lies in folders, `<folder>/<name>/<version>/`: the shipped bundles, and the registry's
+//! versions once they have been laid out for serving.
 
+pub mod artifacts;
+pub mod audit;
 mod catalogue;
+mod error;
+pub mod gates;
+pub mod logged;
+mod principal;
+mod registry;
 pub mod runs;
+pub mod search;
+mod state;
+mod store;
+pub mod versions;
 
 pub use catalogue::{Catalogue, Entry};
+pub use error::RegistryError;
+pub use principal::{LOCAL, Principal, Role};
+pub use registry::{Act, Identity, NewToken, Registry, TokenInfo};
+pub use state::State;

@@ -23,6 +23,7 @@ use proto::manpasik::v1::{
     knowledge_service_server::KnowledgeServiceServer, measurement_service_client::MeasurementServiceClient,
     vector_service_client::VectorServiceClient,
 };
+use registry::Registry;
 use services::{
     kernel::{GrpcService, in_process, remote},
     measurement::MeasurementModule,
@@ -36,6 +37,7 @@ pub(crate) use signals::Signals;
 use crate::{
     config::Config,
     gateway::{self, Clients},
+    mlflow,
 };
 
 /// Largest gRPC message of the typed services: a photo and its frame, or a batch of vectors.
@@ -47,6 +49,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct App {
     inference: inference::Server,
     measurement: Option<MeasurementModule>,
+    registry: Registry,
     vectors: Arc<dyn VectorStore>,
     preparing: JoinHandle<()>,
     grpc: TcpListener,
@@ -65,6 +68,7 @@ impl App {
         let addresses = (grpc.local_addr()?, http.local_addr()?);
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("cannot create the data folder `{}`", config.data_dir.display()))?;
+        let registry = open_registry(config).await?;
         let inference = models::start(config).await?;
         let handle = inference.handle();
         let ai = server::ai::AiService::new(handle.clone());
@@ -103,11 +107,13 @@ impl App {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         };
-        let http_routes = server::http_routes(&handle).merge(gateway::router(clients));
+        let http_routes =
+            server::http_routes(&handle).merge(mlflow::router(&registry)).merge(gateway::router(clients));
         let grace = Duration::from_millis(config.server.shutdown_grace_ms);
         Ok(Self {
             inference,
             measurement,
+            registry,
             vectors,
             preparing,
             grpc,
@@ -159,6 +165,9 @@ impl App {
             if let Err(error) = self.vectors.close().await {
                 tracing::error!(%error, "the vector store was not closed cleanly");
             }
+            if let Err(error) = self.registry.close().await {
+                tracing::error!(%error, "the registry was not closed cleanly");
+            }
             drained
         };
         match tokio::time::timeout(self.grace, stopping).await {
@@ -167,6 +176,15 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// The registry, with runs that were killed marked as such.
+async fn open_registry(config: &Config) -> anyhow::Result<Registry> {
+    let url = config.registry_url()?;
+    let registry = Registry::open(&url, &config.artifacts_dir()).await;
+    let registry = registry.with_context(|| format!("cannot open the registry at `{url:?}`"))?;
+    registry.runs().sweep(recorder::now_ms()).await?;
+    Ok(registry)
 }
 
 async fn bind(address: SocketAddr, name: &str) -> anyhow::Result<TcpListener> {

@@ -37,14 +37,14 @@ pub(crate) struct Ending {
 impl Recorder {
     /// Opens the run table of the data folder; runs that were killed are marked as such.
     pub(crate) fn open(config: &Config) -> anyhow::Result<Self> {
-        let path = config.data_dir.join("registry.sqlite");
+        let url = config.registry_url()?;
         let runtime = commands::runtime()?;
         let runs = runtime.block_on(async {
-            let runs = Runs::open(&store::Url::file(&path)).await?;
+            let runs = Runs::open(&url).await?;
             runs.sweep(now_ms()).await?;
             anyhow::Ok(runs)
         });
-        Ok(Self { runtime, runs: runs.with_context(|| format!("cannot open `{}`", path.display()))? })
+        Ok(Self { runtime, runs: runs.with_context(|| format!("cannot open `{url:?}`"))? })
     }
 
     /// Asks the run table.
@@ -133,7 +133,7 @@ fn epochs(journal: &Journal) -> Vec<Metric> {
 }
 
 /// Milliseconds since the Unix epoch.
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -98,7 +98,7 @@ fn parent<'a>(
     search: &Search<'_>,
     context: &Context,
 ) -> anyhow::Result<Recorded<'a>> {
-    let filter = Filter { tags: tagged(SEARCH_TAG, key), limit: None };
+    let filter = Filter { tags: tagged(SEARCH_TAG, key), ..Filter::default() };
     let earlier = recorder.ask(|runs| async move { runs.list(&filter).await })?;
     if let Some(run) = earlier.into_iter().find(|run| !run.tags.contains_key(PARENT_TAG)) {
         return recorder.resume(run.id, &Journal::default());
@@ -123,7 +123,7 @@ fn tagged(key: &str, value: &str) -> Pairs {
 
 /// Trials that have ended, well or badly, by number; one that was killed is missing.
 fn trials(recorder: &Recorder, parent: &str) -> anyhow::Result<BTreeMap<u64, Judged>> {
-    let filter = Filter { tags: tagged(PARENT_TAG, parent), limit: None };
+    let filter = Filter { tags: tagged(PARENT_TAG, parent), ..Filter::default() };
     let runs = recorder.ask(|runs| async move { runs.list(&filter).await })?;
     let ended = runs.into_iter().filter(|run| matches!(run.status, RunStatus::Finished | RunStatus::Failed));
     Ok(ended.filter_map(judged).map(|trial| (trial.number, trial)).collect())

@@ -1,5 +1,8 @@
 //! The one way to a database: opened with the settings below, every call under a deadline, writes in transactions.
 //!
+//! On PostgreSQL each module has a schema, created at the first start and put first on the search path, so that
+//! its tables have the names they have in a file of its own. Two starts at once take turns at the migrations.
+//!
 //! SQLite settings, and why:
 //! - write-ahead log: readers never wait for the writer;
 //! - `synchronous = FULL`: a commit is on disk before it is answered. What we keep are health records that a person
@@ -14,7 +17,7 @@ use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait;
@@ -44,7 +47,10 @@ impl Database {
     /// [`StoreError`] when the place cannot be opened or a migration fails.
     pub async fn open<M: MigratorTrait>(url: &Url, limits: Limits) -> Result<Self, StoreError> {
         let connection = sea_orm::Database::connect(options(url, limits)?).await.map_err(translate)?;
-        M::up(&connection, None).await.map_err(translate)?;
+        match url {
+            Url::SqliteFile(_) | Url::SqliteMemory => M::up(&connection, None).await.map_err(translate)?,
+            Url::Postgres { schema, .. } => migrate_in_turn::<M>(&connection, schema).await?,
+        }
         Ok(Self { connection, limits })
     }
 
@@ -114,9 +120,30 @@ impl Database {
     }
 }
 
+/// Creates the schema and migrates within one transaction that holds a lock of the server, since of two replicas
+/// that start together both would find the same tables missing.
+async fn migrate_in_turn<M: MigratorTrait>(
+    connection: &DatabaseConnection,
+    schema: &str,
+) -> Result<(), StoreError> {
+    let open = connection.begin().await.map_err(translate)?;
+    let name = schema.replace('"', "\"\"");
+    for statement in [
+        "SELECT pg_advisory_xact_lock(7239485102)".to_owned(),
+        format!("CREATE SCHEMA IF NOT EXISTS \"{name}\""),
+    ] {
+        open.execute_unprepared(&statement).await.map_err(translate)?;
+    }
+    M::up(&open, None).await.map_err(translate)?;
+    open.commit().await.map_err(translate)
+}
+
 fn options(url: &Url, limits: Limits) -> Result<ConnectOptions, StoreError> {
     // A file's path is set below rather than written into the URL, where it would need escaping.
-    let mut options = ConnectOptions::new("sqlite::memory:");
+    let mut options = match url {
+        Url::SqliteFile(_) | Url::SqliteMemory => ConnectOptions::new("sqlite::memory:"),
+        Url::Postgres { url, .. } => ConnectOptions::new(url.clone()),
+    };
     options.acquire_timeout(Duration::from_millis(limits.call_ms_max)).sqlx_logging(false);
     match url {
         Url::SqliteFile(path) => {
@@ -137,6 +164,9 @@ fn options(url: &Url, limits: Limits) -> Result<ConnectOptions, StoreError> {
         Url::SqliteMemory => {
             options.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
             options.map_sqlx_sqlite_opts(move |sqlite| settings(sqlite, limits));
+        }
+        Url::Postgres { schema, .. } => {
+            options.max_connections(limits.connections_max).set_schema_search_path(schema.clone());
         }
     }
     Ok(options)

@@ -83,15 +83,17 @@ pub fn translate(error: DbErr) -> StoreError {
     }
 }
 
-/// SQLite result codes 5 (busy) and 6 (locked) with their extended forms, or a pool without a free connection.
+/// SQLite result codes 5 (busy) and 6 (locked) with their extended forms, SQLSTATE of a serialisation failure, a
+/// deadlock, a lock not available or a server that is full or shutting down, or a pool without a free connection.
 fn is_busy(cause: &RuntimeErr) -> bool {
     let RuntimeErr::SqlxError(error) = cause else { return false };
     #[allow(clippy::wildcard_enum_match_arm, reason = "a foreign non-exhaustive enum")]
     match error.as_ref() {
         sqlx::Error::PoolTimedOut => true,
         sqlx::Error::Database(error) => {
-            let code = error.code().and_then(|code| code.parse::<u32>().ok());
-            code.is_some_and(|code| matches!(code & 0xFF, 5 | 6))
+            let code = error.code().unwrap_or_default();
+            let sqlite = code.len() < 5 && code.parse::<u32>().is_ok_and(|code| matches!(code & 0xFF, 5 | 6));
+            sqlite || matches!(&*code, "40001" | "40P01" | "55P03" | "53300" | "57P01")
         }
         _ => false,
     }

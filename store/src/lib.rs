@@ -1,9 +1,7 @@
 //! How we keep things: one SQL database per module, opened by URL, migrated at start, with bounded waits.
 //!
-//! This crate knows no domain. A module brings its own migrations and entities and keeps its own database, so nobody
-//! can read another's tables. SQLite is what works today; a PostgreSQL URL is recognised and refused with a reason,
-//! because entities and migrations are written for both and only the driver feature is missing.
-
+//! This crate knows no domain. A module brings its own migrations and entities and keeps its own database (a SQLite
+//! file, or a schema of a PostgreSQL server), so nobody can read another's tables.
 //!
 //! The one thing it gives to put into such a database is the [`outbox`]: events written in the transaction they tell
 //! of, and the dispatcher that hands them on.

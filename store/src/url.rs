@@ -1,18 +1,43 @@
 //! Where a database is: the text of the configuration, read into one of the kinds we can open.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use crate::error::StoreError;
 
 /// Location of a database.
 ///
-/// `sqlite:PATH` is a file, created when absent; `sqlite::memory:` is private to the process and gone when closed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// `sqlite:PATH` is a file, created when absent; `sqlite::memory:` is private to the process and gone when closed;
+/// `postgres://user:password@host/database` is a PostgreSQL server, where each module has a schema of its own.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Url {
     /// A SQLite file.
     SqliteFile(PathBuf),
     /// A SQLite database in memory.
     SqliteMemory,
+    /// A database of a PostgreSQL server.
+    Postgres {
+        /// As given; may hold a password.
+        url: String,
+        /// Where the tables of the module are; created when absent.
+        schema: String,
+    },
+}
+
+impl fmt::Debug for Url {
+    /// Without the password.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SqliteFile(path) => write!(formatter, "sqlite:{}", path.display()),
+            Self::SqliteMemory => formatter.write_str("sqlite::memory:"),
+            Self::Postgres { url, schema } => {
+                let place = url.rsplit_once('@').map_or("...", |(_, place)| place);
+                write!(formatter, "postgres://...@{place} (schema {schema})")
+            }
+        }
+    }
 }
 
 impl Url {
@@ -34,10 +59,21 @@ impl Url {
                 "" => Err(refuse("the path is empty: expected sqlite:PATH")),
                 path => Ok(Self::SqliteFile(PathBuf::from(path))),
             },
-            Some(("postgres" | "postgresql", _)) => {
-                Err(refuse("this build has no PostgreSQL driver: use sqlite:PATH"))
+            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+                Ok(Self::Postgres { url: text.to_owned(), schema: "public".to_owned() })
             }
-            Some(_) | None => Err(refuse("expected sqlite:PATH or sqlite::memory:")),
+            Some(_) | None => {
+                Err(refuse("expected sqlite:PATH, sqlite::memory: or postgres://user:password@host/database"))
+            }
+        }
+    }
+
+    /// The same place with the tables in `schema`; a SQLite file holds one module anyway.
+    #[must_use]
+    pub fn in_schema(self, schema: &str) -> Self {
+        match self {
+            Self::Postgres { url, schema: _ } => Self::Postgres { url, schema: schema.to_owned() },
+            other @ (Self::SqliteFile(_) | Self::SqliteMemory) => other,
         }
     }
 }
@@ -62,11 +98,16 @@ mod tests {
 
     #[test]
     fn others_are_refused_without_repeating_a_password() {
-        for text in ["", "m.db", "sqlite:", "mysql://h/d", "postgres://user:secret@host/d"] {
+        for text in ["", "m.db", "sqlite:", "mysql://user:secret@h/d", "postgres:secret"] {
             let error = Url::parse(text).expect_err(text).to_string();
             assert!(!error.contains("secret"), "{error}");
         }
-        let error = Url::parse("postgres://h/d").expect_err("no driver").to_string();
-        assert!(error.contains("PostgreSQL driver"), "{error}");
+    }
+
+    #[test]
+    fn a_server_has_a_schema_for_each_module_and_keeps_its_password_to_itself() {
+        let url = Url::parse("postgres://user:secret@host/d").expect("a server").in_schema("registry");
+        let text = format!("{url:?}");
+        assert!(text.contains("host/d") && text.contains("registry") && !text.contains("secret"), "{text}");
     }
 }

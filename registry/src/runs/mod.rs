@@ -6,12 +6,16 @@
 //! A run that this program does itself gives a sign of life ([`Runs::alive`]); one that stopped giving it without an
 //! end was killed, and [`Runs::sweep`] says so. A client that never gave a sign is left alone.
 
-mod store;
-
 use std::collections::BTreeMap;
 
+use ::store::{Database, Limits};
 use thiserror::Error;
 use uuid::Uuid;
+
+use crate::{
+    search::{Condition, FilterError, Order},
+    store::{self, runs::Store},
+};
 
 /// The experiment that is always there.
 pub const DEFAULT_EXPERIMENT: i64 = 0;
@@ -47,6 +51,18 @@ pub enum RunError {
         /// What it should have become.
         new: String,
     },
+    /// No experiment has this id or name.
+    #[error("there is no experiment `{0}`")]
+    NoExperiment(String),
+    /// The name of an experiment is taken.
+    #[error("there is an experiment called `{0}` already")]
+    ExperimentExists(String),
+    /// Something deleted, or that may not be deleted.
+    #[error("{0}")]
+    Refused(String),
+    /// A filter that cannot be read.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// A row that cannot be read.
     #[error("run {run} cannot be read: {reason}")]
     Corrupt {
@@ -85,7 +101,9 @@ impl RunStatus {
         }
     }
 
-    fn read(code: &str) -> Option<Self> {
+    /// The status of that word.
+    #[must_use]
+    pub fn read(code: &str) -> Option<Self> {
         [Self::Running, Self::Finished, Self::Failed, Self::Killed].into_iter().find(|s| s.code() == code)
     }
 }
@@ -118,6 +136,8 @@ pub struct NewRun {
     pub started_ms: i64,
     /// Whether signs of life will come.
     pub watched: bool,
+    /// Who began it.
+    pub user: String,
 }
 
 /// A run as it is kept.
@@ -129,6 +149,10 @@ pub struct Run {
     pub experiment: i64,
     /// Name for people.
     pub name: String,
+    /// Who began it.
+    pub user: String,
+    /// Whether it was deleted; it can be restored.
+    pub deleted: bool,
     /// How it stands.
     pub status: RunStatus,
     /// ms since the Unix epoch.
@@ -143,18 +167,57 @@ pub struct Run {
     pub metrics: BTreeMap<String, f64>,
 }
 
+/// An experiment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Experiment {
+    /// Its number.
+    pub id: i64,
+    /// Its name, which no other has.
+    pub name: String,
+    /// Whether it was deleted; it can be restored.
+    pub deleted: bool,
+    /// ms since the Unix epoch.
+    pub created_ms: i64,
+    /// ms since the Unix epoch.
+    pub updated_ms: i64,
+    /// What else is known.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Deleted ones, the others, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum View {
+    /// What is there.
+    #[default]
+    Active,
+    /// What was deleted.
+    Deleted,
+    /// Both.
+    All,
+}
+
 /// Which runs to list.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Filter {
     /// Only runs with these tags.
     pub tags: BTreeMap<String, String>,
-    /// At most so many, the newest first; none: all.
+    /// Only runs of these experiments; none: of all.
+    pub experiments: Vec<i64>,
+    /// Only runs that all of these hold for.
+    pub conditions: Vec<Condition>,
+    /// In this order, then the newest first.
+    pub order: Vec<Order>,
+    /// Deleted ones too?
+    pub view: View,
+    /// So many are passed over.
+    pub offset: u64,
+    /// At most so many; none: all.
     pub limit: Option<u64>,
 }
 
 /// The run table, cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Runs(store::Store);
+pub struct Runs(pub(crate) Store);
 
 impl Runs {
     /// Opens the table at `url` and brings it up to date.
@@ -162,7 +225,12 @@ impl Runs {
     /// # Errors
     /// A database that cannot be opened.
     pub async fn open(url: &::store::Url) -> Result<Self, RunError> {
-        Ok(Self(store::Store::open(url).await?))
+        Ok(Self::over(store::open(url, Limits::default()).await?))
+    }
+
+    /// The table in an open database of the registry.
+    pub(crate) fn over(database: Database) -> Self {
+        Self(Store(database))
     }
 
     /// Writes a run that begins; its id.
@@ -258,6 +326,110 @@ impl Runs {
     /// The database.
     pub async fn history(&self, id: &str, key: &str) -> Result<Vec<Metric>, RunError> {
         self.0.history(id, key).await
+    }
+
+    /// Gives a run another name.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn rename(&self, id: &str, name: &str) -> Result<(), RunError> {
+        self.0.rename(id, name).await
+    }
+
+    /// Deletes a run, or restores it; nothing of it is lost.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn set_deleted(&self, id: &str, deleted: bool) -> Result<(), RunError> {
+        self.0.set_deleted(id, deleted).await
+    }
+
+    /// Takes a tag off a run; whether it was there.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn delete_tag(&self, id: &str, key: &str) -> Result<bool, RunError> {
+        self.0.delete_tag(id, key).await
+    }
+
+    /// Logged models that a run gave, with the step of each.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn outputs(&self, id: &str) -> Result<Vec<(String, i64)>, RunError> {
+        self.0.outputs(id).await
+    }
+
+    /// Notes logged models that a run gave.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn add_outputs(&self, id: &str, models: &[(String, i64)]) -> Result<(), RunError> {
+        self.0.add_outputs(id, models).await
+    }
+
+    /// Makes an experiment; its id.
+    ///
+    /// # Errors
+    /// A name that is taken, or the database.
+    pub async fn create_experiment(
+        &self,
+        name: &str,
+        tags: &BTreeMap<String, String>,
+        now_ms: i64,
+    ) -> Result<i64, RunError> {
+        self.0.create_experiment(name, tags, now_ms).await
+    }
+
+    /// The experiment of that id.
+    ///
+    /// # Errors
+    /// None, or the database.
+    pub async fn experiment(&self, id: i64) -> Result<Experiment, RunError> {
+        self.0.experiment(id).await?.ok_or_else(|| RunError::NoExperiment(id.to_string()))
+    }
+
+    /// The experiment of that name, deleted or not.
+    ///
+    /// # Errors
+    /// None, or the database.
+    pub async fn experiment_by_name(&self, name: &str) -> Result<Experiment, RunError> {
+        self.0.experiment_by_name(name).await?.ok_or_else(|| RunError::NoExperiment(name.to_owned()))
+    }
+
+    /// Experiments; of the filter, tags and experiments do not count.
+    ///
+    /// # Errors
+    /// A filter about what experiments do not have, or the database.
+    pub async fn experiments(&self, filter: &Filter) -> Result<Vec<Experiment>, RunError> {
+        self.0.experiments(filter).await
+    }
+
+    /// Gives an experiment another name, deletes or restores it.
+    ///
+    /// # Errors
+    /// A name that is taken, the default experiment deleted, none of that id, or the database.
+    pub async fn change_experiment(
+        &self,
+        id: i64,
+        name: Option<&str>,
+        deleted: Option<bool>,
+        now_ms: i64,
+    ) -> Result<(), RunError> {
+        if id == DEFAULT_EXPERIMENT && deleted == Some(true) {
+            return Err(RunError::Refused("the default experiment cannot be deleted".into()));
+        }
+        self.experiment(id).await?;
+        self.0.change_experiment(id, name, deleted, now_ms).await
+    }
+
+    /// Writes a tag of an experiment, or takes it off.
+    ///
+    /// # Errors
+    /// None of that id, or the database.
+    pub async fn tag_experiment(&self, id: i64, key: &str, value: Option<&str>) -> Result<(), RunError> {
+        self.experiment(id).await?;
+        self.0.tag_experiment(id, key, value).await
     }
 
     /// Closes the database.

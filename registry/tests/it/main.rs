@@ -3,6 +3,7 @@
 
 mod runs;
 mod serving;
+mod suite;
 
 use std::{fs, path::Path};
 

@@ -17,6 +17,7 @@ fn new(name: &str, started_ms: i64) -> NewRun {
         tags: pairs(&[("manpasik.model", name)]),
         started_ms,
         watched: true,
+        user: "ann".into(),
     }
 }
 
@@ -115,7 +116,7 @@ async fn runs_are_listed_newest_first_by_their_tags() {
         |listed: Vec<registry::runs::Run>| listed.iter().map(|run| run.started_ms).collect::<Vec<_>>();
     let all = runs.list(&Filter::default()).await.expect("listed");
     assert_eq!(times(all), [3, 2, 1]);
-    let of_a = Filter { tags: pairs(&[("manpasik.model", "a")]), limit: None };
+    let of_a = Filter { tags: pairs(&[("manpasik.model", "a")]), ..Filter::default() };
     assert_eq!(times(runs.list(&of_a).await.expect("listed")), [2, 1]);
     let one = Filter { limit: Some(1), ..of_a };
     assert_eq!(times(runs.list(&one).await.expect("listed")), [2]);

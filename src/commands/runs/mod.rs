@@ -59,7 +59,7 @@ impl<'a> Listed<'a> {
 
 fn list(recorder: &Recorder, model: Option<&str>, limit: u64, json: bool) -> anyhow::Result<()> {
     let tags = model.map(|model| (MODEL_TAG.to_owned(), model.to_owned())).into_iter().collect();
-    let filter = Filter { tags, limit: Some(limit) };
+    let filter = Filter { tags, limit: Some(limit), ..Filter::default() };
     let runs = recorder.ask(|runs| async move { runs.list(&filter).await })?;
     if json {
         return print_json(&runs.iter().map(Listed::of).collect::<Vec<_>>());

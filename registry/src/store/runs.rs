@@ -1,32 +1,34 @@
-//! The tables of this module and every question asked of them.
-
-mod entity;
-mod migration;
+//! Runs and experiments in the database.
 
 use std::collections::BTreeMap;
 
 use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::sea_query::{Expr, OnConflict, Query};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
-use store::{Database, Limits, Url};
+use store::Database;
 
-use self::entity::{metric, param, run, tag};
-use super::{Filter, Metric, NewRun, Run, RunError, RunStatus};
+use super::{
+    entity::{run, run_metric as metric, run_output as output, run_param as param, run_tag as tag},
+    search::{self, Place},
+};
+use crate::runs::{Filter, Metric, NewRun, Run, RunError, RunStatus, View};
 
 /// Rows of one statement; each has at most six values and the database takes 32,766.
 const ROWS_PER_STATEMENT: usize = 500;
+/// Rows of a list without a limit: an offset needs one.
+const ALL: u64 = i64::MAX as u64;
+/// Of a run or an experiment that is there.
+pub(super) const ACTIVE: &str = "active";
+/// Of one that was deleted and can be restored.
+pub(super) const DELETED: &str = "deleted";
 
-/// The run database.
+/// Runs in the database.
 #[derive(Debug, Clone)]
-pub(super) struct Store(Database);
+pub(crate) struct Store(pub(crate) Database);
 
 impl Store {
-    pub(super) async fn open(url: &Url) -> Result<Self, RunError> {
-        Ok(Self(Database::open::<migration::Migrator>(url, Limits::default()).await?))
-    }
-
     /// Writes a run with its params and tags, all or nothing.
-    pub(super) async fn insert(&self, id: &str, new: &NewRun) -> Result<(), RunError> {
+    pub(crate) async fn insert(&self, id: &str, new: &NewRun) -> Result<(), RunError> {
         let row = run::ActiveModel {
             id: Set(id.to_owned()),
             experiment_id: Set(new.experiment),
@@ -35,6 +37,8 @@ impl Store {
             started_ms: Set(new.started_ms),
             ended_ms: Set(None),
             seen_ms: Set(new.watched.then_some(new.started_ms)),
+            user: Set(new.user.clone()),
+            lifecycle: Set(ACTIVE.to_owned()),
         };
         let (params, tags) = (param_rows(id, &new.params), tag_rows(id, &new.tags));
         self.0
@@ -56,7 +60,7 @@ impl Store {
             .await
     }
 
-    pub(super) async fn params(&self, id: &str, params: &BTreeMap<String, String>) -> Result<(), RunError> {
+    pub(crate) async fn params(&self, id: &str, params: &BTreeMap<String, String>) -> Result<(), RunError> {
         let find = param::Entity::find().filter(param::Column::RunId.eq(id));
         let old = self.0.call(|database| find.all(database)).await?;
         for row in &old {
@@ -75,7 +79,7 @@ impl Store {
         Ok(())
     }
 
-    pub(super) async fn tags(&self, id: &str, tags: &BTreeMap<String, String>) -> Result<(), RunError> {
+    pub(crate) async fn tags(&self, id: &str, tags: &BTreeMap<String, String>) -> Result<(), RunError> {
         let rows = tag_rows(id, tags);
         if rows.is_empty() {
             return Ok(());
@@ -88,7 +92,7 @@ impl Store {
         Ok(())
     }
 
-    pub(super) async fn metrics(&self, id: &str, metrics: &[Metric]) -> Result<(), RunError> {
+    pub(crate) async fn metrics(&self, id: &str, metrics: &[Metric]) -> Result<(), RunError> {
         for some in metrics.chunks(ROWS_PER_STATEMENT) {
             let row = |metric: &Metric| metric::ActiveModel {
                 id: NotSet,
@@ -104,7 +108,7 @@ impl Store {
         Ok(())
     }
 
-    pub(super) async fn seen(&self, id: &str, now_ms: i64) -> Result<(), RunError> {
+    pub(crate) async fn seen(&self, id: &str, now_ms: i64) -> Result<(), RunError> {
         let update = run::Entity::update_many()
             .col_expr(run::Column::SeenMs, Expr::value(now_ms))
             .filter(run::Column::Id.eq(id));
@@ -112,7 +116,7 @@ impl Store {
         Ok(())
     }
 
-    pub(super) async fn resume(&self, id: &str, now_ms: i64) -> Result<(), RunError> {
+    pub(crate) async fn resume(&self, id: &str, now_ms: i64) -> Result<(), RunError> {
         let update = run::Entity::update_many()
             .col_expr(run::Column::Status, Expr::value(RunStatus::Running.code()))
             .col_expr(run::Column::EndedMs, Expr::value(Option::<i64>::None))
@@ -122,7 +126,7 @@ impl Store {
         Ok(())
     }
 
-    pub(super) async fn end(&self, id: &str, status: RunStatus, ended_ms: i64) -> Result<(), RunError> {
+    pub(crate) async fn end(&self, id: &str, status: RunStatus, ended_ms: i64) -> Result<(), RunError> {
         let update = run::Entity::update_many()
             .col_expr(run::Column::Status, Expr::value(status.code()))
             .col_expr(run::Column::EndedMs, Expr::value(ended_ms))
@@ -132,7 +136,7 @@ impl Store {
     }
 
     /// Ends what runs and was last seen before `seen_ms`, at the time it was last seen.
-    pub(super) async fn kill_silent(&self, seen_ms: i64) -> Result<u64, RunError> {
+    pub(crate) async fn kill_silent(&self, seen_ms: i64) -> Result<u64, RunError> {
         let update = run::Entity::update_many()
             .col_expr(run::Column::Status, Expr::value(RunStatus::Killed.code()))
             .col_expr(run::Column::EndedMs, Expr::col(run::Column::SeenMs))
@@ -142,7 +146,7 @@ impl Store {
     }
 
     /// Runs whose id begins with `prefix`.
-    pub(super) async fn find(&self, prefix: &str) -> Result<Vec<Run>, RunError> {
+    pub(crate) async fn find(&self, prefix: &str) -> Result<Vec<Run>, RunError> {
         if prefix.is_empty() || !prefix.chars().all(|digit| digit.is_ascii_hexdigit()) {
             return Ok(Vec::new());
         }
@@ -151,9 +155,17 @@ impl Store {
         self.whole(rows).await
     }
 
-    pub(super) async fn list(&self, filter: &Filter) -> Result<Vec<Run>, RunError> {
-        let mut find =
-            run::Entity::find().order_by_desc(run::Column::StartedMs).order_by_desc(run::Column::Id);
+    pub(crate) async fn list(&self, filter: &Filter) -> Result<Vec<Run>, RunError> {
+        let mut find = search::narrowed(Place::Runs, run::Entity::find(), &filter.conditions)?;
+        find = search::ordered(Place::Runs, find, &filter.order)?
+            .order_by_desc(run::Column::StartedMs)
+            .order_by_desc(run::Column::Id);
+        if !filter.experiments.is_empty() {
+            find = find.filter(run::Column::ExperimentId.is_in(filter.experiments.iter().copied()));
+        }
+        if let Some(lifecycle) = lifecycle(filter.view) {
+            find = find.filter(run::Column::Lifecycle.eq(lifecycle));
+        }
         for (key, value) in &filter.tags {
             let with = Query::select()
                 .column(tag::Column::RunId)
@@ -163,12 +175,12 @@ impl Store {
                 .to_owned();
             find = find.filter(run::Column::Id.in_subquery(with));
         }
-        let find = find.limit(filter.limit);
+        let find = find.offset(filter.offset).limit(filter.limit.unwrap_or(ALL));
         let rows = self.0.call(|database| find.all(database)).await?;
         self.whole(rows).await
     }
 
-    pub(super) async fn history(&self, id: &str, key: &str) -> Result<Vec<Metric>, RunError> {
+    pub(crate) async fn history(&self, id: &str, key: &str) -> Result<Vec<Metric>, RunError> {
         let find = metric::Entity::find()
             .filter(metric::Column::RunId.eq(id))
             .filter(metric::Column::Key.eq(key))
@@ -183,7 +195,52 @@ impl Store {
         Ok(rows.into_iter().map(read).collect())
     }
 
-    pub(super) async fn close(self) -> Result<(), RunError> {
+    pub(crate) async fn rename(&self, id: &str, name: &str) -> Result<(), RunError> {
+        let update = run::Entity::update_many()
+            .col_expr(run::Column::Name, Expr::value(name))
+            .filter(run::Column::Id.eq(id));
+        self.0.call(|database| update.exec(database)).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn set_deleted(&self, id: &str, deleted: bool) -> Result<(), RunError> {
+        let update = run::Entity::update_many()
+            .col_expr(run::Column::Lifecycle, Expr::value(if deleted { DELETED } else { ACTIVE }))
+            .filter(run::Column::Id.eq(id));
+        self.0.call(|database| update.exec(database)).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn delete_tag(&self, id: &str, key: &str) -> Result<bool, RunError> {
+        let delete =
+            tag::Entity::delete_many().filter(tag::Column::RunId.eq(id)).filter(tag::Column::Key.eq(key));
+        Ok(self.0.call(|database| delete.exec(database)).await?.rows_affected > 0)
+    }
+
+    pub(crate) async fn outputs(&self, id: &str) -> Result<Vec<(String, i64)>, RunError> {
+        let find = output::Entity::find().filter(output::Column::RunId.eq(id));
+        let rows = self.0.call(|database| find.all(database)).await?;
+        Ok(rows.into_iter().map(|row| (row.logged_id, row.step)).collect())
+    }
+
+    pub(crate) async fn add_outputs(&self, id: &str, models: &[(String, i64)]) -> Result<(), RunError> {
+        let row = |(logged, step): &(String, i64)| output::ActiveModel {
+            run_id: Set(id.to_owned()),
+            logged_id: Set(logged.clone()),
+            step: Set(*step),
+        };
+        if models.is_empty() {
+            return Ok(());
+        }
+        let again = OnConflict::columns([output::Column::RunId, output::Column::LoggedId])
+            .update_column(output::Column::Step)
+            .to_owned();
+        let insert = output::Entity::insert_many(models.iter().map(row)).on_conflict(again);
+        self.0.call(|database| insert.exec_without_returning(database)).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn close(self) -> Result<(), RunError> {
         Ok(self.0.close().await?)
     }
 
@@ -209,6 +266,8 @@ impl Store {
                 id: row.id,
                 experiment: row.experiment_id,
                 name: row.name,
+                user: row.user,
+                deleted: row.lifecycle == DELETED,
                 status,
                 started_ms: row.started_ms,
                 ended_ms: row.ended_ms,
@@ -219,6 +278,15 @@ impl Store {
             });
         }
         Ok(runs)
+    }
+}
+
+/// The word of the table for what a view shows; none: everything.
+pub(super) const fn lifecycle(view: View) -> Option<&'static str> {
+    match view {
+        View::Active => Some(ACTIVE),
+        View::Deleted => Some(DELETED),
+        View::All => None,
     }
 }
 

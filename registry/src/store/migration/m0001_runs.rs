@@ -1,22 +1,15 @@
-//! The tables of this module, numbered; a landed migration is never changed, a new one is added.
+//! Step 1: runs.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
-    big_integer, big_integer_null, double_null, pk_auto, string, string_uniq, text,
+    big_integer, big_integer_null, big_pk_auto, double_null, string, string_uniq, text,
 };
 
-/// Brings the tables up to date.
-pub(super) struct Migrator;
-
-impl MigratorTrait for Migrator {
-    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(M0001Runs)]
-    }
-}
+use super::index;
 
 /// Experiments, runs, their params, tags and metrics. Times are milliseconds since the Unix epoch. Each step may find
 /// its work done: a process may be killed between two of them.
-struct M0001Runs;
+pub(super) struct M0001Runs;
 
 impl MigrationName for M0001Runs {
     fn name(&self) -> &'static str {
@@ -30,21 +23,13 @@ impl MigrationTrait for M0001Runs {
         for table in [experiment(), run(), pairs("run_param"), pairs("run_tag"), metric()] {
             manager.create_table(table).await?;
         }
-        let index = |name: &str, table: &str, columns: &[&str]| {
-            let mut index = Index::create();
-            index.if_not_exists().name(name).table(table.to_owned());
-            for column in columns {
-                index.col((*column).to_owned());
-            }
-            index.to_owned()
-        };
         manager.create_index(index("run_by_start", "run", &["started_ms"])).await?;
         manager.create_index(index("run_tag_by_value", "run_tag", &["key", "value"])).await?;
         manager.create_index(index("run_metric_history", "run_metric", &["run_id", "key"])).await?;
         let default = Query::insert()
             .into_table("experiment")
             .columns(["id", "name"])
-            .values_panic([super::super::DEFAULT_EXPERIMENT.into(), "Default".into()])
+            .values_panic([crate::runs::DEFAULT_EXPERIMENT.into(), "Default".into()])
             .on_conflict(OnConflict::column("id").do_nothing().to_owned())
             .to_owned();
         manager.execute(default).await
@@ -59,7 +44,12 @@ impl MigrationTrait for M0001Runs {
 }
 
 fn experiment() -> TableCreateStatement {
-    Table::create().if_not_exists().table("experiment").col(pk_auto("id")).col(string_uniq("name")).to_owned()
+    Table::create()
+        .if_not_exists()
+        .table("experiment")
+        .col(big_pk_auto("id"))
+        .col(string_uniq("name"))
+        .to_owned()
 }
 
 fn run() -> TableCreateStatement {
@@ -92,7 +82,7 @@ fn metric() -> TableCreateStatement {
     Table::create()
         .if_not_exists()
         .table("run_metric")
-        .col(pk_auto("id"))
+        .col(big_pk_auto("id"))
         .col(string("run_id"))
         .col(string("key"))
         .col(double_null("value"))

@@ -1,11 +1,11 @@
-//! Rows of the tables, as the database sees them.
+//! Rows of runs and experiments.
 #![allow(unreachable_pub, missing_docs, reason = "the derives make public items of private rows")]
 
-pub(super) mod run {
+pub(crate) mod run {
     //! A run.
     use sea_orm::entity::prelude::*;
 
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
     #[sea_orm(table_name = "run")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -17,6 +17,9 @@ pub(super) mod run {
         pub ended_ms: Option<i64>,
         /// Last sign of life; none where none is given.
         pub seen_ms: Option<i64>,
+        pub user: String,
+        /// `active` or `deleted`.
+        pub lifecycle: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -25,11 +28,11 @@ pub(super) mod run {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-pub(super) mod param {
+pub(crate) mod run_param {
     //! A setting of a run.
     use sea_orm::entity::prelude::*;
 
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
     #[sea_orm(table_name = "run_param")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -45,11 +48,11 @@ pub(super) mod param {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-pub(super) mod tag {
+pub(crate) mod run_tag {
     //! A tag of a run.
     use sea_orm::entity::prelude::*;
 
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
     #[sea_orm(table_name = "run_tag")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -65,7 +68,7 @@ pub(super) mod tag {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-pub(super) mod metric {
+pub(crate) mod run_metric {
     //! One value of a figure of a run.
     use sea_orm::entity::prelude::*;
 
@@ -80,6 +83,47 @@ pub(super) mod metric {
         pub value: Option<f64>,
         pub step: i64,
         pub at_ms: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(crate) mod experiment {
+    //! What runs belong to.
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "experiment")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        pub name: String,
+        pub lifecycle: String,
+        pub created_ms: i64,
+        pub updated_ms: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(crate) mod run_output {
+    //! A logged model that a run gave.
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "run_output")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub run_id: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub logged_id: String,
+        pub step: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
