@@ -1,7 +1,15 @@
 //! What stands between an upload and traffic, and the report of it.
+//!
+//! [`examine`] looks at the files of a version and makes the bundle that serves. It runs foreign bytes, so it is called
+//! in a process of its own under limits of time and memory; the report is all that comes back.
+
+mod examine;
+mod mlmodel;
+mod onnx;
 
 use serde_json::{Value, json};
 
+pub use self::examine::{Examined, Subject, examine};
 use crate::error::RegistryError;
 
 /// What became of one gate.

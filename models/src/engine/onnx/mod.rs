@@ -1,5 +1,6 @@
 //! The engine for ONNX graphs: ONNX Runtime as a shared library, found when the server starts.
 
+mod inspect;
 mod library;
 mod session;
 mod values;
@@ -12,7 +13,7 @@ pub use library::VARIABLES;
 
 use super::{Engine, Model};
 use crate::bundle::BundleConfig;
-use crate::{Bundle, ModelError};
+use crate::{Bundle, ModelError, Signature};
 
 /// How sessions run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,14 @@ impl OnnxEngine {
     /// [`ModelError::Invalid`] naming `model.onnx` when the graph is malformed or does not fit.
     pub fn open(&self, config: &BundleConfig, graph: &[u8]) -> Result<Box<dyn Model>, ModelError> {
         session::open(self.environment, self.options, &config.name, &config.signature()?, graph)
+    }
+
+    /// What a graph says it takes and gives.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] naming `model.onnx` when the graph is malformed or has a tensor that cannot be served.
+    pub fn inspect(&self, graph: &[u8]) -> Result<Signature, ModelError> {
+        inspect::inspect(self.environment, self.options, graph)
     }
 }
 

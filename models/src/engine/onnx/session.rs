@@ -11,7 +11,7 @@ use ort::{
 use super::{OnnxOptions, values};
 use crate::{Batch, Model, ModelError, Signature, TensorSpec};
 
-const FILE: &str = "model.onnx";
+pub(super) const FILE: &str = "model.onnx";
 
 struct OnnxModel {
     name: String,
@@ -40,7 +40,7 @@ pub(super) fn open(
 }
 
 /// Errors of the steps have different types, but all of them only need to be read.
-fn build(environment: &Environment, options: OnnxOptions, graph: &[u8]) -> Result<Session, String> {
+pub(super) fn build(environment: &Environment, options: OnnxOptions, graph: &[u8]) -> Result<Session, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     Session::builder(environment)
         .map_err(|error| text(&error))?
