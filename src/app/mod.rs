@@ -15,7 +15,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use axum::Router;
 use embeddings::VectorStore;
-use inference::server;
+use inference::server::{
+    self,
+    oip::{Oip, OipOptions},
+};
 use proto::manpasik::v1::{
     ai_inference_service_client::AiInferenceServiceClient,
     ai_inference_service_server::AiInferenceServiceServer, food_service_client::FoodServiceClient,
@@ -36,16 +39,20 @@ pub(crate) use signals::Signals;
 use crate::{
     config::Config,
     gateway::{self, Clients},
+    logging,
 };
 
 /// Largest gRPC message of the typed services: a photo and its frame, or a batch of vectors.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Where the system keeps shared memory objects.
+const SHARED_MEMORY: &str = "/dev/shm";
 /// Longest wait for a remote inference server to answer a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything built and bound, not yet serving.
 pub(crate) struct App {
     inference: inference::Server,
+    oip: Oip,
     measurement: Option<MeasurementModule>,
     vectors: Arc<dyn VectorStore>,
     preparing: JoinHandle<()>,
@@ -65,8 +72,16 @@ impl App {
         let addresses = (grpc.local_addr()?, http.local_addr()?);
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("cannot create the data folder `{}`", config.data_dir.display()))?;
-        let inference = models::start(config).await?;
+        let (inference, repository) = models::start(config).await?;
         let handle = inference.handle();
+        let oip = Oip::new(
+            handle.clone(),
+            OipOptions {
+                repository: Some(repository),
+                shared_memory: config.server.shared_memory.then(|| SHARED_MEMORY.into()),
+                log: Some(logging::control()),
+            },
+        );
         let ai = server::ai::AiService::new(handle.clone());
         let local = AiInferenceServiceServer::new(ai.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -103,10 +118,11 @@ impl App {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         };
-        let http_routes = server::http_routes(&handle).merge(gateway::router(clients));
+        let http_routes = server::http_routes(&oip).merge(gateway::router(clients));
         let grace = Duration::from_millis(config.server.shutdown_grace_ms);
         Ok(Self {
             inference,
+            oip,
             measurement,
             vectors,
             preparing,
@@ -136,7 +152,7 @@ impl App {
         let handle = self.inference.handle();
         let closed = || closing.clone().cancelled_owned();
         let mut grpc =
-            tokio::spawn(server::serve_grpc(self.grpc, handle.clone(), self.grpc_routes, closed()));
+            tokio::spawn(server::serve_grpc(self.grpc, self.oip, self.grpc_routes, closed()));
         let mut http =
             tokio::spawn(server::serve_http(self.http, self.http_routes, handle.limits().clone(), closed()));
         tokio::select! {

@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use super::{
     body,
     decode::{self, Subject},
-    grpc, outputs,
+    infer,
+    memory::Reader,
+    outputs,
 };
 
 const CASES_MIN: u32 = 4096;
@@ -115,10 +117,12 @@ fn damage(bytes: &mut Vec<u8>, dice: &mut Dice<'_>) {
 
 fn check_grpc(request: ModelInferRequest, signature: &Signature) {
     let ModelInferRequest { inputs, outputs: asked, raw_input_contents, .. } = request;
-    if let Ok(places) = outputs::places(SUBJECT, signature, asked.iter().map(|output| output.name.as_str())) {
-        assert!(places.iter().all(|place| *place < signature.outputs.len()));
+    if let Ok(asked) = infer::asked(&asked) {
+        let wanted = outputs::wanted(SUBJECT, signature, None, asked.into_iter());
+        assert!(wanted.is_err() || wanted.is_ok_and(|wanted| wanted.len() <= signature.outputs.len()));
     }
-    let Ok(wires) = grpc::wire_tensors(SUBJECT, inputs, raw_input_contents, 1 << 20) else { return };
+    let reader = &mut Reader::new(None, 1 << 20);
+    let Ok(wires) = infer::wire_tensors(SUBJECT, inputs, raw_input_contents, 1 << 20, reader) else { return };
     check_tensors(decode::tensors(SUBJECT, signature, wires), signature);
 }
 
@@ -177,7 +181,7 @@ fn rest_body(dice: &mut Dice<'_>, signature: &Signature) -> (Vec<u8>, Option<usi
 }
 
 fn check_rest(bytes: &Bytes, length: Option<usize>, signature: &Signature) {
-    if let Ok(asked) = body::read(bytes, length, signature) {
+    if let Ok(asked) = body::read(bytes, length, signature, &mut Reader::new(None, 1 << 20)) {
         check_tensors(decode::tensors(SUBJECT, signature, asked.inputs), signature);
     }
 }
@@ -240,7 +244,13 @@ fn some_requests_are_let_through() {
         let dice = &mut Dice(bytes.iter());
         let signature = signature(dice);
         let request = grpc_request(dice, &signature);
-        let wires = grpc::wire_tensors(SUBJECT, request.inputs, request.raw_input_contents, 1 << 20);
+        let wires = infer::wire_tensors(
+            SUBJECT,
+            request.inputs,
+            request.raw_input_contents,
+            1 << 20,
+            &mut Reader::new(None, 1 << 20),
+        );
         wires.and_then(|wires| decode::tensors(SUBJECT, &signature, wires)).is_ok()
     });
     assert!(found);

@@ -82,6 +82,7 @@ impl Model for OnnxModel {
         let failed = |error: String| ModelError::Run { model: self.name.clone(), reason: error };
         let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::with_capacity(batch.tensors.len());
         for (spec, tensor) in self.signature.inputs.iter().zip(&batch.tensors) {
+            values::check_strings(tensor).map_err(|reason| ModelError::input(&spec.name, reason))?;
             inputs.push((spec.name.as_str().into(), values::input(tensor).map_err(&failed)?));
         }
         let outputs = self.session.run(inputs).map_err(|error| failed(error.to_string()))?;
