@@ -231,8 +231,9 @@ impl Tensor {
                 start * row_bytes..end * row_bytes
             }
             None => {
-                let strings = self.shape.iter().skip(1).product::<usize>();
-                self.string_offset(start * strings)..self.string_offset(end * strings)
+                let strings = self.shape.iter().skip(1).fold(1usize, |count, dim| count.saturating_mul(*dim));
+                let offset = |row: usize| self.string_offset(row.saturating_mul(strings));
+                offset(start)..offset(end)
             }
         };
         let mut shape = self.shape.clone();

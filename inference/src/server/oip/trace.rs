@@ -148,8 +148,12 @@ impl Tracing {
         }
         match model {
             "" => state.server = given,
-            model if given == Given::default() => drop(state.models.remove(model)),
-            model => drop(state.models.insert(model.to_owned(), given)),
+            model if given == Given::default() => {
+                state.models.remove(model);
+            }
+            model => {
+                state.models.insert(model.to_owned(), given);
+            }
         }
         let any = state.server.whole().timestamps
             || state.models.values().any(|model| model.or(state.server).whole().timestamps);
@@ -230,7 +234,11 @@ mod tests {
             let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
             given.take(name, &values).expect("valid");
         }
-        if model.is_empty() { state.server = given } else { drop(state.models.insert(model.into(), given)) }
+        if model.is_empty() {
+            state.server = given;
+        } else {
+            state.models.insert(model.into(), given);
+        }
     }
 
     #[test]
