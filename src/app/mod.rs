@@ -151,8 +151,7 @@ impl App {
         let closing = CancellationToken::new();
         let handle = self.inference.handle();
         let closed = || closing.clone().cancelled_owned();
-        let mut grpc =
-            tokio::spawn(server::serve_grpc(self.grpc, self.oip, self.grpc_routes, closed()));
+        let mut grpc = tokio::spawn(server::serve_grpc(self.grpc, self.oip, self.grpc_routes, closed()));
         let mut http =
             tokio::spawn(server::serve_http(self.http, self.http_routes, handle.limits().clone(), closed()));
         tokio::select! {

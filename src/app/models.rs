@@ -26,7 +26,8 @@ fn load(config: Config) -> (Server, Arc<Shelf>) {
     let engines = engines::all(&config).into_iter().map(Arc::from).collect();
     let shelf = Shelf { config, engines };
     let catalogue = shelf.scan();
-    let (sound, refused): (Vec<_>, Vec<_>) = catalogue.entries().iter().partition(|entry| entry.bundle().is_some());
+    let (sound, refused): (Vec<_>, Vec<_>) =
+        catalogue.entries().iter().partition(|entry| entry.bundle().is_some());
     let candidates = sound.into_iter().filter_map(|entry| shelf.candidate(&catalogue, entry)).collect();
     let refused = refused.into_iter().map(refusal).collect();
     (Server::serve(Limits::default(), Vec::new(), candidates, refused), Arc::new(shelf))

@@ -153,7 +153,9 @@ impl InferError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Input { .. } | Self::Malformed(_) => ErrorCode::InvalidArgument,
-            Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::NotFound(_) => ErrorCode::NotFound,
+            Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::NotFound(_) => {
+                ErrorCode::NotFound
+            }
             Self::TooLarge { .. } => ErrorCode::PayloadTooLarge,
             Self::Overloaded { .. } => ErrorCode::ResourceExhausted,
             Self::Unavailable { .. } | Self::Draining => ErrorCode::Unavailable,

@@ -213,7 +213,8 @@ async fn what_would_change_the_meaning_of_a_tensor_is_not_implemented_rather_tha
         if place == "inputs" {
             request["inputs"][0].as_object_mut().expect("an object").remove("data");
         }
-        request[place][0]["parameters"] = json!({ "shared_memory_region": "r", "shared_memory_byte_size": 8 });
+        request[place][0]["parameters"] =
+            json!({ "shared_memory_region": "r", "shared_memory_byte_size": 8 });
         let answer = rest.infer(&[], request.to_string()).await;
         assert_eq!(answer.status, StatusCode::NOT_IMPLEMENTED, "{place}: {:?}", answer.body);
         for half in [json!({ "shared_memory_region": "r" }), json!({ "shared_memory_byte_size": 8 })] {
@@ -229,7 +230,8 @@ async fn classes_are_asked_of_an_output_and_come_as_text_or_as_bytes() {
     let mut request = double(&json!([1, 2.5]));
     request["outputs"] = json!([{ "name": "y", "parameters": { "classification": 2 } }]);
     let output = rest.infer(&[], request.to_string()).await.json()["outputs"][0].clone();
-    let want = json!({ "name": "y", "datatype": "BYTES", "shape": [1, 2], "data": ["5.000000:1", "2.000000:0"] });
+    let want =
+        json!({ "name": "y", "datatype": "BYTES", "shape": [1, 2], "data": ["5.000000:1", "2.000000:0"] });
     assert_eq!(output, want);
     request["outputs"][0]["parameters"]["binary_data"] = json!(true);
     let answer = rest.infer(&[], request.to_string()).await;

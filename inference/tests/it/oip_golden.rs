@@ -80,7 +80,13 @@ async fn bodies_that_are_to_be_equal_are_equal() {
     let cases = [
         (get, "/v2/models/nope", "", 404, r#"{"error":"Request for unknown model: 'nope' is not found"}"#),
         (post, "/v2/repository/index", "{}", 200, r#"[{"name":"ident","version":"1","state":"READY"}]"#),
-        (post, "/v2/repository/index", r#"{"ready":true}"#, 200, r#"[{"name":"ident","version":"1","state":"READY"}]"#),
+        (
+            post,
+            "/v2/repository/index",
+            r#"{"ready":true}"#,
+            200,
+            r#"[{"name":"ident","version":"1","state":"READY"}]"#,
+        ),
         (
             post,
             "/v2/models/ident/infer",
@@ -143,7 +149,11 @@ async fn bodies_that_are_to_be_equal_are_equal() {
         ),
     ];
     for (method, path, body, status, want) in cases {
-        assert_eq!(server.ask(method, path, body).await, (StatusCode::from_u16(status).expect("a status"), want.to_owned()), "{method} {path}");
+        assert_eq!(
+            server.ask(method, path, body).await,
+            (StatusCode::from_u16(status).expect("a status"), want.to_owned()),
+            "{method} {path}"
+        );
     }
 }
 
@@ -153,9 +163,17 @@ async fn bodies_that_say_more_begin_alike() {
     let server = Reference::start();
     let (status, metadata) = server.ask(&Method::GET, "/v2/models/ident", "").await;
     let want = r#"{"name":"ident","versions":["1"],"platform":"python","inputs":[{"name":"IN","datatype":"FP32","shape":[-1,16]}],"outputs":[{"name":"OUT","datatype":"FP32","shape":[-1,16]}]"#;
-    assert_eq!((status, metadata.strip_prefix(want).is_some_and(|rest| rest.starts_with(r#","properties":{"#))), (StatusCode::OK, true), "{metadata}");
+    assert_eq!(
+        (status, metadata.strip_prefix(want).is_some_and(|rest| rest.starts_with(r#","properties":{"#))),
+        (StatusCode::OK, true),
+        "{metadata}"
+    );
     let (status, ready) = server.ask(&Method::GET, "/v2/models/nope/ready", "").await;
-    assert_eq!((status, ready.starts_with(r#"{"error":"Model version not ready""#)), (StatusCode::BAD_REQUEST, true), "{ready}");
+    assert_eq!(
+        (status, ready.starts_with(r#"{"error":"Model version not ready""#)),
+        (StatusCode::BAD_REQUEST, true),
+        "{ready}"
+    );
     let fifteen = SIXTEEN.replace("[1,16]", "[1,15]").replace(",16]", "]");
     let (status, shape) = server.ask(&Method::POST, "/v2/models/ident/infer", &fifteen).await;
     let want = r#"{"error":"[request id: <id_unknown>] unexpected shape for input 'IN' for model 'ident'. Expected [-1,16], got [1,15]"#;
@@ -174,7 +192,9 @@ async fn mistakes_of_a_caller_are_400() {
         let (status, answer) = server.ask(&Method::POST, "/v2/models/ident/infer", body).await;
         assert_eq!((status, answer.contains(part)), (StatusCode::BAD_REQUEST, true), "{answer}");
     }
-    for path in ["/v2/repository/index", "/v2/trace/setting", "/v2/logging", "/v2/repository/models/ident/load"] {
+    for path in
+        ["/v2/repository/index", "/v2/trace/setting", "/v2/logging", "/v2/repository/models/ident/load"]
+    {
         let (status, answer) = server.ask(&Method::POST, path, "garbage").await;
         assert!(status == StatusCode::BAD_REQUEST && answer.contains("failed to parse"), "{path}: {answer}");
     }
@@ -187,7 +207,11 @@ fn without_times(text: &str) -> String {
         match value {
             Value::Object(map) => {
                 for (key, value) in map {
-                    if matches!(key.as_str(), "ns" | "last_inference") { *value = json!(0) } else { blank(value) }
+                    if matches!(key.as_str(), "ns" | "last_inference") {
+                        *value = json!(0)
+                    } else {
+                        blank(value)
+                    }
                 }
             }
             Value::Array(values) => values.iter_mut().for_each(blank),
@@ -248,7 +272,10 @@ async fn a_model_goes_and_comes_back() {
     assert_eq!(index, r#"[{"name":"ident","version":"1","state":"UNAVAILABLE","reason":"unloaded"}]"#);
     assert_eq!(server.ask(&Method::POST, "/v2/repository/index", r#"{"ready":true}"#).await.1, "[]");
     let (status, answer) = server.ask(&Method::POST, "/v2/models/ident/infer", SIXTEEN).await;
-    assert_eq!((status, &*answer), (StatusCode::SERVICE_UNAVAILABLE, r#"{"error":"model 'ident' is unavailable: unloaded"}"#));
+    assert_eq!(
+        (status, &*answer),
+        (StatusCode::SERVICE_UNAVAILABLE, r#"{"error":"model 'ident' is unavailable: unloaded"}"#)
+    );
     let (status, answer) = server.ask(&Method::POST, "/v2/repository/models/ident/load", "{}").await;
     assert_eq!((status, &*answer), (StatusCode::OK, r#"{"load":true,"name":"ident"}"#));
     assert_eq!(server.ask(&Method::POST, "/v2/models/ident/infer", SIXTEEN).await.0, StatusCode::OK);

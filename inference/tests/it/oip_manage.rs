@@ -13,7 +13,8 @@ use proto::inference::{
     ModelConfigRequest, ModelInferRequest, ModelInferResponse, ModelRepositoryParameter,
     ModelStatisticsRequest, RepositoryIndexRequest, RepositoryModelLoadRequest, RepositoryModelUnloadRequest,
     SystemSharedMemoryRegisterRequest, SystemSharedMemoryStatusRequest, SystemSharedMemoryUnregisterRequest,
-    TraceSettingRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
+    TraceSettingRequest,
+    grpc_inference_service_client::GrpcInferenceServiceClient,
     grpc_inference_service_server::GrpcInferenceServiceServer,
     infer_parameter::ParameterChoice,
     log_settings_request, log_settings_response,
@@ -32,8 +33,9 @@ struct Shelf;
 
 impl Repository for Shelf {
     fn find(&self, model: &str) -> Result<Vec<Candidate>, String> {
-        let version = |version: &str, factor, live| {
-            Candidate { live, ..doubler(version, factor, Duration::ZERO, 8, &Arc::default()) }
+        let version = |version: &str, factor, live| Candidate {
+            live,
+            ..doubler(version, factor, Duration::ZERO, 8, &Arc::default())
         };
         match model {
             "double" => Ok(vec![version("1", 2.0, false), version("2", 4.0, true)]),
@@ -96,7 +98,8 @@ async fn infer(client: &mut Client, request: ModelInferRequest) -> Result<ModelI
 async fn a_load_brings_what_the_repository_has_and_both_shapes_of_the_request_mean_it() {
     let Started { mut client, .. } = start(false);
     let triton = |name: &str| RepositoryModelLoadRequest { model_name: name.into(), ..Default::default() };
-    let kserve = |name: &str| RepositoryModelLoadRequest { repository_name: name.into(), ..Default::default() };
+    let kserve =
+        |name: &str| RepositoryModelLoadRequest { repository_name: name.into(), ..Default::default() };
     for load in [triton("double"), kserve("double")] {
         let unload = RepositoryModelUnloadRequest {
             repository_name: load.repository_name.clone(),
@@ -106,16 +109,26 @@ async fn a_load_brings_what_the_repository_has_and_both_shapes_of_the_request_me
         let answer = client.repository_model_unload(unload).await.expect("unloads").into_inner();
         assert_eq!((&*answer.model_name, answer.is_unloaded), ("double", true));
         let status = infer(&mut client, request(&[1.0, 2.0])).await.expect_err("unloaded");
-        assert_eq!((status.code(), status.message()), (Code::Unavailable, "model 'double' is unavailable: unloaded"));
-        let index = client.repository_index(RepositoryIndexRequest::default()).await.expect("answer").into_inner();
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::Unavailable, "model 'double' is unavailable: unloaded")
+        );
+        let index =
+            client.repository_index(RepositoryIndexRequest::default()).await.expect("answer").into_inner();
         let double: Vec<_> = index.models.iter().filter(|model| model.name == "double").collect();
-        assert!(double.iter().all(|model| (&*model.state, &*model.reason) == ("UNAVAILABLE", "unloaded")), "{double:?}");
+        assert!(
+            double.iter().all(|model| (&*model.state, &*model.reason) == ("UNAVAILABLE", "unloaded")),
+            "{double:?}"
+        );
         let answer = client.repository_model_load(load).await.expect("loads").into_inner();
         assert_eq!((&*answer.model_name, answer.is_loaded), ("double", true));
         let answer = infer(&mut client, request(&[1.0, 2.0])).await.expect("answer");
         assert_eq!(answer.raw_output_contents, [bytes(&[4.0, 8.0])], "the live version of the repository");
         let first = ModelInferRequest { model_version: "1".into(), ..request(&[1.0, 2.0]) };
-        assert_eq!(infer(&mut client, first).await.expect("answer").raw_output_contents, [bytes(&[2.0, 4.0])]);
+        assert_eq!(
+            infer(&mut client, first).await.expect("answer").raw_output_contents,
+            [bytes(&[2.0, 4.0])]
+        );
     }
     for (name, text) in [
         ("nope", "failed to load 'nope', failed to poll from model repository"),
@@ -142,20 +155,29 @@ async fn statistics_count_what_was_asked() {
     let of = |name: &str| ModelStatisticsRequest { name: name.into(), version: String::new() };
     let all = client.model_statistics(of("")).await.expect("answer").into_inner().model_stats;
     assert_eq!(all.iter().map(|model| &*model.name).collect::<Vec<_>>(), ["double", "echo"]);
-    let [double] = &client.model_statistics(of("double")).await.expect("answer").into_inner().model_stats[..] else {
+    let [double] = &client.model_statistics(of("double")).await.expect("answer").into_inner().model_stats[..]
+    else {
         panic!("one version")
     };
     let stats = double.inference_stats.expect("statistics");
     assert_eq!((stats.success.expect("a count").count, stats.fail.expect("a count").count), (3, 1));
     assert_eq!((double.inference_count, double.execution_count), (5, 3));
-    let sizes: Vec<_> = double.batch_stats.iter().map(|batch| (batch.batch_size, batch.compute_infer.expect("a count").count)).collect();
+    let sizes: Vec<_> = double
+        .batch_stats
+        .iter()
+        .map(|batch| (batch.batch_size, batch.compute_infer.expect("a count").count))
+        .collect();
     assert_eq!(sizes, [(1, 2), (3, 1)]);
     assert!(double.last_inference > 0);
     let status = client.model_statistics(of("nope")).await.expect_err("unknown");
     assert_eq!(status.code(), Code::NotFound);
     let config = ModelConfigRequest { name: "double".into(), version: String::new() };
-    let config = client.model_config(config).await.expect("answer").into_inner().config.expect("a configuration");
-    assert_eq!((config.max_batch_size, config.input[0].data_type, &*config.output[0].dims), (8, 11, &[2i64][..]));
+    let config =
+        client.model_config(config).await.expect("answer").into_inner().config.expect("a configuration");
+    assert_eq!(
+        (config.max_batch_size, config.input[0].data_type, &*config.output[0].dims),
+        (8, 11, &[2i64][..])
+    );
 }
 
 #[tokio::test]
@@ -171,13 +193,17 @@ async fn settings_are_kept_checked_and_put_into_effect() {
             })
             .collect(),
     };
-    let told = |response: proto::inference::TraceSettingResponse, name: &str| response.settings[name].value.join(",");
+    let told = |response: proto::inference::TraceSettingResponse, name: &str| {
+        response.settings[name].value.join(",")
+    };
     let server = trace("", &[("trace_level", &["TIMESTAMPS"]), ("trace_rate", &["1"])]);
     client.trace_setting(server).await.expect("valid");
-    let model = client.trace_setting(trace("double", &[("trace_rate", &["7"])])).await.expect("valid").into_inner();
+    let model =
+        client.trace_setting(trace("double", &[("trace_rate", &["7"])])).await.expect("valid").into_inner();
     assert_eq!((&*told(model.clone(), "trace_rate"), &*told(model, "trace_level")), ("7", "TIMESTAMPS"));
     infer(&mut client, request(&[1.0, 2.0])).await.expect("a traced request is answered like any other");
-    let cleared = client.trace_setting(trace("double", &[("trace_rate", &[])])).await.expect("valid").into_inner();
+    let cleared =
+        client.trace_setting(trace("double", &[("trace_rate", &[])])).await.expect("valid").into_inner();
     assert_eq!(told(cleared, "trace_rate"), "1", "inherited again");
     for (model, name, values, code) in [
         ("", "trace_level", &["TENSORS"][..], Code::InvalidArgument),
@@ -189,7 +215,8 @@ async fn settings_are_kept_checked_and_put_into_effect() {
         assert_eq!(status.code(), code, "{name}: {status}");
     }
     let log = |name: &str, choice| LogSettingsRequest {
-        settings: [(name.to_owned(), log_settings_request::SettingValue { parameter_choice: Some(choice) })].into(),
+        settings: [(name.to_owned(), log_settings_request::SettingValue { parameter_choice: Some(choice) })]
+            .into(),
     };
     use log_settings_request::setting_value::ParameterChoice as Choice;
     let answer = client.log_settings(log("log_verbose_level", Choice::Uint32Param(1))).await.expect("valid");
@@ -197,7 +224,8 @@ async fn settings_are_kept_checked_and_put_into_effect() {
     let want = log_settings_response::setting_value::ParameterChoice::Uint32Param(1);
     assert_eq!(level.parameter_choice, Some(want));
     assert_eq!(logged.lock().expect("lock").len(), 1);
-    let status = client.log_settings(log("log_file", Choice::StringParam("x".into()))).await.expect_err("refused");
+    let status =
+        client.log_settings(log("log_file", Choice::StringParam("x".into()))).await.expect_err("refused");
     assert_eq!(status.code(), Code::InvalidArgument);
 }
 
@@ -234,7 +262,8 @@ async fn tensors_come_from_and_go_to_shared_memory() {
     let written = [&[9; 4][..], &bytes(&[1.0, 2.5]), &bytes(&[2.0, 5.0]), &[7; 4]].concat();
     assert_eq!(fs::read(&object).expect("readable"), written, "and nothing else is touched");
     let status = SystemSharedMemoryStatusRequest { name: "all".into() };
-    let regions = client.system_shared_memory_status(status.clone()).await.expect("answer").into_inner().regions;
+    let regions =
+        client.system_shared_memory_status(status.clone()).await.expect("answer").into_inner().regions;
     assert_eq!((&*regions["all"].key, regions["all"].offset, regions["all"].byte_size), ("/tensors", 4, 20));
     let all = SystemSharedMemoryUnregisterRequest { name: String::new() };
     client.system_shared_memory_unregister(all).await.expect("forgotten");
@@ -282,12 +311,19 @@ async fn nothing_outside_a_region_is_read_or_written() {
         let status = infer(&mut client, asked).await.expect_err("refused");
         assert_eq!(status.code(), code, "{region} {offset} {byte_size}: {status}");
         let mut asked = request(&[0.0; 2]);
-        asked.outputs =
-            vec![InferRequestedOutputTensor { name: "y".into(), parameters: in_region(region, offset, byte_size).into() }];
+        asked.outputs = vec![InferRequestedOutputTensor {
+            name: "y".into(),
+            parameters: in_region(region, offset, byte_size).into(),
+        }];
         let status = infer(&mut client, asked).await.expect_err("refused");
         assert_eq!(status.code(), code, "{region} {offset} {byte_size}: {status}");
     }
-    fs::OpenOptions::new().write(true).open(memory.path().join("tensors")).expect("opens").set_len(10).expect("cut");
+    fs::OpenOptions::new()
+        .write(true)
+        .open(memory.path().join("tensors"))
+        .expect("opens")
+        .set_len(10)
+        .expect("cut");
     let mut asked = request(&[0.0; 2]);
     asked.raw_input_contents.clear();
     asked.inputs[0].parameters = in_region("ok", 0, 8).into();
@@ -299,7 +335,10 @@ async fn nothing_outside_a_region_is_read_or_written() {
 async fn shared_memory_is_off_unless_it_is_turned_on_and_memory_of_a_gpu_always() {
     let Started { mut client, .. } = start(false);
     let status = client.system_shared_memory_register(register("a", "/a", 0, 1)).await.expect_err("off");
-    assert!(status.code() == Code::Unimplemented && status.message().contains("server.shared_memory"), "{status}");
+    assert!(
+        status.code() == Code::Unimplemented && status.message().contains("server.shared_memory"),
+        "{status}"
+    );
     let none = client.system_shared_memory_status(SystemSharedMemoryStatusRequest::default()).await;
     assert!(none.expect("answer").into_inner().regions.is_empty());
     let mut asked = request(&[0.0; 2]);
@@ -317,7 +356,8 @@ async fn shared_memory_is_off_unless_it_is_turned_on_and_memory_of_a_gpu_always(
 async fn classes_come_as_text_instead_of_the_tensor() {
     let Started { mut client, .. } = start(false);
     let mut asked = request(&[0.25, 0.5, 3.0, 1.0]);
-    let classes = |count| [("classification".to_owned(), parameter(ParameterChoice::Int64Param(count)))].into();
+    let classes =
+        |count| [("classification".to_owned(), parameter(ParameterChoice::Int64Param(count)))].into();
     asked.outputs = vec![InferRequestedOutputTensor { name: "y".into(), parameters: classes(1) }];
     let answer = infer(&mut client, asked.clone()).await.expect("answer");
     assert_eq!((&*answer.outputs[0].datatype, &*answer.outputs[0].shape), ("BYTES", &[2i64, 1][..]));

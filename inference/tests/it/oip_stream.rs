@@ -28,8 +28,12 @@ fn start(limits: Limits, cost: Duration) -> (Server, Client, Arc<Seen>) {
 }
 
 fn request(id: usize, value: f32) -> ModelInferRequest {
-    let input =
-        InferInputTensor { name: "x".into(), datatype: "FP32".into(), shape: vec![1, 2], ..Default::default() };
+    let input = InferInputTensor {
+        name: "x".into(),
+        datatype: "FP32".into(),
+        shape: vec![1, 2],
+        ..Default::default()
+    };
     let bytes: Bytes = [value, value].iter().flat_map(|value| value.to_le_bytes()).collect();
     ModelInferRequest {
         model_name: "double".into(),
@@ -65,16 +69,19 @@ async fn answers_come_in_the_order_of_the_requests_and_requests_share_batches() 
         assert_eq!(answer.infer_response.as_ref().map(|response| response.id.clone()), Some(id.to_string()));
         assert_eq!(first_value(answer), id as f32 * 2.0);
     }
-    assert!(seen.largest_batch() > 1, "requests of one stream run together");
+    let batches = seen.batches.lock().expect("lock").len();
+    assert!(batches < 100, "requests of one stream run together: {batches} batches");
 }
 
 #[tokio::test]
 async fn a_failure_is_told_in_band_and_the_stream_goes_on() {
     let (_server, mut client, _) = start(Limits::default(), Duration::ZERO);
     let unknown = ModelInferRequest { model_name: "nope".into(), ..request(1, 1.0) };
-    let wrong = ModelInferRequest { raw_input_contents: vec![Bytes::from_static(&[0; 4])], ..request(2, 1.0) };
+    let wrong =
+        ModelInferRequest { raw_input_contents: vec![Bytes::from_static(&[0; 4])], ..request(2, 1.0) };
     let requests = vec![request(0, 1.0), unknown, wrong, request(3, 2.0)];
-    let answers: Vec<_> = answers(&mut client, requests).await.into_iter().map(|answer| answer.expect("an answer")).collect();
+    let answers: Vec<_> =
+        answers(&mut client, requests).await.into_iter().map(|answer| answer.expect("an answer")).collect();
     let texts: Vec<_> = answers.iter().map(|answer| &*answer.error_message).collect();
     assert_eq!(texts[0], "");
     assert_eq!(texts[1], "Request for unknown model: 'nope' is not found");
@@ -102,18 +109,18 @@ async fn the_last_answer_is_marked_for_whom_wants_it() {
 async fn no_more_than_the_window_is_under_way_and_the_deadline_holds() {
     let limits = Limits { stream_window_max: 4, ..Limits::default() };
     let (server, mut client, seen) = start(limits, Duration::from_millis(20));
-    let requests: Vec<_> = (0..12).map(|id| request(id, 1.0)).collect();
+    let requests: Vec<_> = (0..80).map(|id| request(id, 1.0)).collect();
     let mut asked = tonic::Request::new(stream::iter(requests));
-    asked.metadata_mut().insert("grpc-timeout", "30m".parse().expect("ascii"));
+    asked.metadata_mut().insert("grpc-timeout", "250m".parse().expect("ascii"));
     let mut answers = client.model_stream_infer(asked).await.expect("a stream").into_inner();
     let mut texts = Vec::new();
     while let Some(answer) = answers.next().await {
         assert!(server.inflight() <= 4);
         texts.push(answer.expect("in band").error_message);
     }
-    assert_eq!(texts.len(), 12);
+    assert_eq!(texts.len(), 80);
     assert!(seen.largest_batch() <= 4);
-    assert!(texts.iter().any(String::is_empty) && texts[11].contains("deadline passed"), "{texts:?}");
+    assert!(texts.iter().any(String::is_empty) && texts[79].contains("deadline passed"), "{texts:?}");
 }
 
 #[tokio::test]

@@ -66,7 +66,10 @@ pub fn from_safetensors(file: &str, content: &[u8]) -> Result<BTreeMap<String, T
                 (Some(shape), Some(DType::U8)) => (DType::Bytes, shape),
                 (_, Some(dtype)) => (dtype, view.shape().to_vec()),
                 (_, None) => {
-                    return Err(fault(format!("`{name}` has datatype {:?}, which is not known", view.dtype())));
+                    return Err(fault(format!(
+                        "`{name}` has datatype {:?}, which is not known",
+                        view.dtype()
+                    )));
                 }
             };
             let tensor = Tensor::new(dtype, shape, Bytes::copy_from_slice(view.data()))

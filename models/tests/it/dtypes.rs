@@ -49,7 +49,9 @@ fn tensors(rows: usize, bytes: &[u8]) -> Vec<Tensor> {
         let count = rows * 2;
         let mut next = bytes.iter().copied().cycle();
         if dtype == DType::Bytes {
-            let texts: Vec<String> = (0..count).map(|at| "é".repeat(usize::from(next.next().unwrap_or(0)) % 5) + &at.to_string()).collect();
+            let texts: Vec<String> = (0..count)
+                .map(|at| "é".repeat(usize::from(next.next().unwrap_or(0)) % 5) + &at.to_string())
+                .collect();
             return Tensor::from_strings(vec![rows, 2], &texts).expect("fits");
         }
         let mut data: Vec<u8> = next.take(count * dtype.size().unwrap_or(0)).collect();
@@ -93,7 +95,8 @@ fn a_bundle_keeps_golden_tensors_of_every_datatype() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let writer = BundleWriter::new(config).weights(graph).calibration("{}").card("# x");
     let bundle = writer.golden(&golden).expect("golden").write(folder.path().join("v")).expect("written");
-    let read = Golden::from_bytes(&bundle.file("golden.safetensors").expect("there"), &signature).expect("read");
+    let read =
+        Golden::from_bytes(&bundle.file("golden.safetensors").expect("there"), &signature).expect("read");
     assert_eq!(read, golden);
     bundle.load(&onnx).expect("loads, and gives its golden outputs again");
 }

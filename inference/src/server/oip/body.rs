@@ -102,11 +102,7 @@ pub(crate) fn read(
     Ok(Asked { id: request.id, treatment, inputs, outputs, binary })
 }
 
-fn read_input(
-    input: InputJson,
-    rest: &mut Bytes,
-    reader: &mut Reader<'_>,
-) -> Result<WireTensor, InferError> {
+fn read_input(input: InputJson, rest: &mut Bytes, reader: &mut Reader<'_>) -> Result<WireTensor, InferError> {
     let InputJson { name, datatype, shape, parameters, data } = input;
     let TensorParameters { place, classes } = parameters_of(&name, &parameters)?;
     if classes.is_some() {
@@ -217,14 +213,8 @@ struct WrittenOutput<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Placing<'a> {
-    Behind {
-        binary_data_size: usize,
-    },
-    Stored {
-        shared_memory_region: &'a str,
-        shared_memory_offset: u64,
-        shared_memory_byte_size: usize,
-    },
+    Behind { binary_data_size: usize },
+    Stored { shared_memory_region: &'a str, shared_memory_offset: u64, shared_memory_byte_size: usize },
 }
 
 /// A body and, when bytes follow the JSON, the length of the JSON.
@@ -234,7 +224,11 @@ pub(super) struct Answer {
 }
 
 /// Writes `outputs` of `response`, each as JSON, as bytes or as the place it was put to, as `asked`.
-pub(super) fn write(asked: &Asked, outputs: &[Delivered<'_>], response: &Response) -> Result<Answer, InferError> {
+pub(super) fn write(
+    asked: &Asked,
+    outputs: &[Delivered<'_>],
+    response: &Response,
+) -> Result<Answer, InferError> {
     let wants_bytes =
         |at: usize| asked.outputs.get(at).and_then(|output| output.binary).unwrap_or(asked.binary);
     let behind = |at: usize| outputs[at].stored.is_none() && wants_bytes(at);

@@ -10,7 +10,12 @@ use crate::InferError;
 ///
 /// A row is everything below the first dimension. Equal values come in the order of their index. `labels` are
 /// used when there is one for each element of a row.
-pub(super) fn top(name: &str, tensor: &Tensor, count: usize, labels: &[String]) -> Result<Tensor, InferError> {
+pub(super) fn top(
+    name: &str,
+    tensor: &Tensor,
+    count: usize,
+    labels: &[String],
+) -> Result<Tensor, InferError> {
     let fault = |reason: &str| InferError::input(name, reason);
     if matches!(tensor.dtype(), DType::Bool | DType::Bytes) {
         return Err(fault(&format!("has datatype {}, which has no largest values", tensor.dtype().oip())));

@@ -3,7 +3,9 @@
 use models::{DType, TensorSpec};
 use proto::inference::{
     DataType, ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelOutput, ModelParameter,
-    ModelTransactionPolicy, ModelVersionPolicy, model_config::SchedulingChoice, model_instance_group::Kind,
+    ModelTransactionPolicy, ModelVersionPolicy,
+    model_config::SchedulingChoice,
+    model_instance_group::Kind,
     model_version_policy::{Latest, PolicyChoice},
 };
 

@@ -294,13 +294,8 @@ fn some_requests_are_let_through() {
         let dice = &mut Dice(bytes.iter());
         let signature = signature(dice);
         let request = grpc_request(dice, &signature);
-        let wires = infer::wire_tensors(
-            SUBJECT,
-            request.inputs,
-            request.raw_input_contents,
-            1 << 20,
-            &mut reader(),
-        );
+        let wires =
+            infer::wire_tensors(SUBJECT, request.inputs, request.raw_input_contents, 1 << 20, &mut reader());
         wires.and_then(|wires| decode::tensors(SUBJECT, &signature, wires)).is_ok()
     });
     assert!(found);

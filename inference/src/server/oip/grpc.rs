@@ -140,7 +140,8 @@ impl GrpcInferenceService for OipService {
         request: Request<RepositoryModelUnloadRequest>,
     ) -> Answer<RepositoryModelUnloadResponse> {
         // No model depends on another, so there is nothing more to unload.
-        let RepositoryModelUnloadRequest { repository_name, model_name, parameters: _ } = request.into_inner();
+        let RepositoryModelUnloadRequest { repository_name, model_name, parameters: _ } =
+            request.into_inner();
         let model_name = repository::model_of(repository_name, model_name);
         repository::unload(&self.oip, &model_name)?;
         Ok(Response::new(RepositoryModelUnloadResponse { model_name, is_unloaded: true }))

@@ -90,9 +90,7 @@ fn read(
 /// Where an output was put.
 fn told(window: &Window, bytes: usize) -> std::collections::HashMap<String, InferParameter> {
     let parameter = |choice| InferParameter { parameter_choice: Some(choice) };
-    let whole = |value: u64| {
-        parameter(ParameterChoice::Int64Param(i64::try_from(value).unwrap_or(i64::MAX)))
-    };
+    let whole = |value: u64| parameter(ParameterChoice::Int64Param(i64::try_from(value).unwrap_or(i64::MAX)));
     let region = parameter(ParameterChoice::StringParam(window.region().to_owned()));
     [
         ("shared_memory_region", region),

@@ -121,7 +121,8 @@ mod tests {
     fn a_change_is_put_into_effect_once_and_a_mistake_never() {
         let seen: Arc<Mutex<Vec<LogSettings>>> = Arc::default();
         let noted = Arc::clone(&seen);
-        let log = Log::new(Some(Arc::new(move |settings| noted.lock().expect("lock").push(settings.clone()))));
+        let log =
+            Log::new(Some(Arc::new(move |settings| noted.lock().expect("lock").push(settings.clone()))));
         change(&log, "log_verbose_level", LogValue::Number(1)).expect("valid");
         change(&log, "log_verbose_level", LogValue::Number(1)).expect("valid");
         for (name, value) in [

@@ -167,7 +167,8 @@ impl Window {
 
 /// Runs a copy of `bytes` bytes; large ones let the other tasks of this thread go elsewhere.
 fn copying<T>(bytes: usize, copy: impl FnOnce() -> T) -> T {
-    let many = || Runtime::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    let many =
+        || Runtime::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
     if bytes > BLOCKING_BYTES && many() { tokio::task::block_in_place(copy) } else { copy() }
 }
 
@@ -242,6 +243,7 @@ pub(super) fn status(regions: Option<&Regions>, name: &str) -> Result<Vec<Region
 
 /// What is said to whoever wants to share memory of a GPU.
 pub(super) fn no_cuda() -> InferError {
-    let text = "memory of a GPU cannot be shared with this server; register system shared memory or send the bytes";
+    let text =
+        "memory of a GPU cannot be shared with this server; register system shared memory or send the bytes";
     InferError::Unsupported(text.to_owned())
 }

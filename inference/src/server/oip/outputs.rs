@@ -83,7 +83,10 @@ pub(super) fn deliver<'a>(
                 // Labels are those of the first output.
                 let labels = served.bundle().filter(|_| *place == 0);
                 let labels = labels.map_or(&[][..], |bundle| &bundle.config().labels);
-                Delivered { tensor: Cow::Owned(classify::top(&spec.name, tensor, *count, labels)?), ..delivered }
+                Delivered {
+                    tensor: Cow::Owned(classify::top(&spec.name, tensor, *count, labels)?),
+                    ..delivered
+                }
             }
             Form::Stored(window) => {
                 window.write(&spec.name, tensor.data())?;

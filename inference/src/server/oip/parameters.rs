@@ -79,7 +79,9 @@ impl<'a> Parameter<'a> {
         match &parameter.parameter_choice {
             Some(ParameterChoice::BoolParam(value)) => Self::Bool(*value),
             Some(ParameterChoice::Uint64Param(value)) => Self::Whole(*value),
-            Some(ParameterChoice::Int64Param(value)) => u64::try_from(*value).map_or(Self::Other, Self::Whole),
+            Some(ParameterChoice::Int64Param(value)) => {
+                u64::try_from(*value).map_or(Self::Other, Self::Whole)
+            }
             Some(ParameterChoice::StringParam(value)) => Self::Text(value),
             Some(ParameterChoice::DoubleParam(_)) | None => Self::Other,
         }
@@ -147,9 +149,7 @@ impl TensorParameters {
             }
         }
         let place = match (region, byte_size) {
-            (Some(region), Some(byte_size)) => {
-                Some(Place { region, offset: offset.unwrap_or(0), byte_size })
-            }
+            (Some(region), Some(byte_size)) => Some(Place { region, offset: offset.unwrap_or(0), byte_size }),
             (None, None) if offset.is_none() => None,
             _ => {
                 let reason = "shared_memory_region and shared_memory_byte_size must be given together";

@@ -1,6 +1,8 @@
 //! `ModelStreamInfer`: requests of one stream run side by side and are answered in their order.
 //!
-//! A request that fails is answered in band and the stream goes on. So many requests of a stream are under way at
+//! A request that fails is answered in band and the stream goes on. One that finds its model overloaded waits for a
+//! place instead, as long as its answer is worth something: meanwhile no more is read, so it is the client that
+//! is slowed down. So many requests of a stream are under way at
 //! once and no more are read; a stream on which nothing comes ends after a while, and at a shutdown when what it
 //! has asked is answered.
 
@@ -13,7 +15,8 @@ use proto::inference::{
 };
 use tonic::Status;
 
-use super::{Oip, infer};
+use super::{Oip, infer, parameters::Parameter};
+use crate::InferError;
 
 /// Asks for a mark on the last answer to a request.
 const WANT_FINAL: &str = "triton_enable_empty_final_response";
@@ -61,6 +64,30 @@ async fn next(
     None
 }
 
+/// Runs `request`, again and again while its model is overloaded and its time is not over.
+async fn patiently(
+    oip: &Oip,
+    request: ModelInferRequest,
+    until: Option<Instant>,
+) -> Result<ModelInferResponse, InferError> {
+    let patience = oip.handle().limits().deadline_max();
+    let timeout = request.parameters.get("timeout").and_then(|given| Parameter::of_message(given).whole());
+    let timeout = timeout.filter(|micros| *micros > 0).map_or(patience, Duration::from_micros);
+    let own = Instant::now() + timeout.min(patience);
+    let until = until.map_or(own, |until| until.min(own));
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match infer::infer(oip, request.clone(), Some(left)).await {
+            Err(InferError::Overloaded { model: _, retry_after_ms })
+                if Duration::from_millis(retry_after_ms) < left =>
+            {
+                tokio::time::sleep(Duration::from_millis(retry_after_ms)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
 async fn answer(oip: &Oip, request: ModelInferRequest, until: Option<Instant>) -> ModelStreamInferResponse {
     let marked = request.parameters.get(WANT_FINAL).is_some_and(|parameter| {
         matches!(parameter.parameter_choice, Some(ParameterChoice::BoolParam(true)))
@@ -72,8 +99,7 @@ async fn answer(oip: &Oip, request: ModelInferRequest, until: Option<Instant>) -
         id: request.id.clone(),
         ..ModelInferResponse::default()
     };
-    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-    let (mut response, error_message) = match infer::infer(oip, request, left).await {
+    let (mut response, error_message) = match patiently(oip, request, until).await {
         Ok(response) => (response, String::new()),
         Err(error) => (empty, error.to_string()),
     };

@@ -67,19 +67,25 @@ impl Given {
             "trace_level" => self.timestamps = level(values)?,
             "trace_rate" => {
                 let rate = |text: &str| text.parse().ok().filter(|rate| *rate > 0);
-                self.rate = one()?.map(|text| rate(text).ok_or_else(|| fault("a whole number above 0"))).transpose()?;
+                self.rate = one()?
+                    .map(|text| rate(text).ok_or_else(|| fault("a whole number above 0")))
+                    .transpose()?;
             }
             "trace_count" => {
                 let count = |text: &str| text.parse().ok().filter(|count| *count >= -1);
-                self.count =
-                    one()?.map(|text| count(text).ok_or_else(|| fault("a whole number, -1 for any"))).transpose()?;
+                self.count = one()?
+                    .map(|text| count(text).ok_or_else(|| fault("a whole number, -1 for any")))
+                    .transpose()?;
             }
             "log_frequency" => {
                 let number = |text: &str| text.parse().map_err(|_| fault("a whole number, not negative"));
                 self.log_frequency = one()?.map(number).transpose()?;
             }
             "trace_file" | "trace_mode" => {
-                return Err(InferError::input(name, "cannot be changed by a client; traces are lines of the log"));
+                return Err(InferError::input(
+                    name,
+                    "cannot be changed by a client; traces are lines of the log",
+                ));
             }
             _ => return Err(InferError::Malformed(format!("unknown trace setting '{name}'"))),
         }
@@ -94,10 +100,16 @@ fn level(values: &[String]) -> Result<Option<bool>, InferError> {
             "OFF" => timestamps = Some(timestamps.unwrap_or(false)),
             "TIMESTAMPS" => timestamps = Some(true),
             "TENSORS" => {
-                return Err(InferError::input("trace_level", "TENSORS is not offered: what was sent is never written"));
+                return Err(InferError::input(
+                    "trace_level",
+                    "TENSORS is not offered: what was sent is never written",
+                ));
             }
             other => {
-                return Err(InferError::input("trace_level", format!("'{other}' is neither OFF nor TIMESTAMPS")));
+                return Err(InferError::input(
+                    "trace_level",
+                    format!("'{other}' is neither OFF nor TIMESTAMPS"),
+                ));
             }
         }
     }
@@ -245,7 +257,11 @@ mod tests {
     fn one_in_so_many_is_traced_until_the_count_is_used_up() {
         let tracing = Tracing::default();
         assert!(!tracing.due("m"));
-        changed(&tracing, "", &[("trace_level", &["TIMESTAMPS"]), ("trace_rate", &["3"]), ("trace_count", &["2"])]);
+        changed(
+            &tracing,
+            "",
+            &[("trace_level", &["TIMESTAMPS"]), ("trace_rate", &["3"]), ("trace_count", &["2"])],
+        );
         let traced: Vec<bool> = (0..12).map(|_| tracing.due("m")).collect();
         assert_eq!(traced.iter().filter(|due| **due).count(), 2);
         assert!(traced[2] && traced[5]);

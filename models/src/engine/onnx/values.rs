@@ -79,8 +79,7 @@ pub(super) fn output(value: &DynValue, dtype: DType) -> Result<Tensor, String> {
         DType::F16 => copy::<f16>(value, dtype),
         DType::Bf16 => copy::<bf16>(value, dtype),
         DType::Bool => {
-            let (shape, elements) =
-                value.try_extract_tensor::<bool>().map_err(|error| error.to_string())?;
+            let (shape, elements) = value.try_extract_tensor::<bool>().map_err(|error| error.to_string())?;
             let bytes = elements.iter().map(|element| u8::from(*element)).collect();
             Tensor::new(dtype, dims(shape)?, bytes).map_err(|error| error.to_string())
         }
@@ -95,7 +94,9 @@ pub(super) fn output(value: &DynValue, dtype: DType) -> Result<Tensor, String> {
 pub(super) fn check_strings(tensor: &Tensor) -> Result<(), String> {
     for (index, string) in tensor.strings().enumerate() {
         if string.contains(&0) || std::str::from_utf8(string).is_err() {
-            return Err(format!("element {index} is not UTF-8 text without zero bytes, which this model takes"));
+            return Err(format!(
+                "element {index} is not UTF-8 text without zero bytes, which this model takes"
+            ));
         }
     }
     Ok(())

@@ -123,7 +123,9 @@ impl Perceptron {
         let graph =
             nodes.iter().fold(Message::default(), |graph, node| graph.message(1, node)).text(2, "perceptron");
         let graph = constants.iter().fold(graph, |graph, constant| graph.message(5, constant));
-        let graph = graph.message(11, &value("features", FLOAT, inputs)).message(12, &value("output0", FLOAT, outputs));
+        let graph = graph
+            .message(11, &value("features", FLOAT, inputs))
+            .message(12, &value("output0", FLOAT, outputs));
         Message::default().number(1, 8).message(8, &Message::default().number(2, 17)).message(7, &graph).0
     }
 }

@@ -79,9 +79,8 @@ async fn object(oip: &Oip, headers: &HeaderMap, body: Body) -> Result<Map<String
     if body.is_empty() {
         return Ok(Map::new());
     }
-    serde_json::from_slice(&body).map_err(|error| {
-        InferError::Malformed(format!("failed to parse the request JSON buffer: {error}"))
-    })
+    serde_json::from_slice(&body)
+        .map_err(|error| InferError::Malformed(format!("failed to parse the request JSON buffer: {error}")))
 }
 
 /// What a path holds, or why it cannot be read.

@@ -39,7 +39,11 @@ struct TensorJson<'a> {
 
 impl<'a> From<&'a ModelMetadataResponse> for Metadata<'a> {
     fn from(metadata: &'a ModelMetadataResponse) -> Self {
-        let tensor = |TensorMetadata { name, datatype, shape }: &'a TensorMetadata| TensorJson { name, datatype, shape };
+        let tensor = |TensorMetadata { name, datatype, shape }: &'a TensorMetadata| TensorJson {
+            name,
+            datatype,
+            shape,
+        };
         Self {
             name: &metadata.name,
             versions: &metadata.versions,
@@ -287,7 +291,9 @@ impl<'a> From<&'a ModelConfig> for Config<'a> {
             backend: &config.backend,
             runtime: &config.runtime,
             version_policy: match policy {
-                Some(PolicyChoice::Latest(latest)) => json!({ "latest": { "num_versions": latest.num_versions } }),
+                Some(PolicyChoice::Latest(latest)) => {
+                    json!({ "latest": { "num_versions": latest.num_versions } })
+                }
                 Some(PolicyChoice::Specific(these)) => json!({ "specific": { "versions": these.versions } }),
                 Some(PolicyChoice::All(_)) | None => json!({ "all": {} }),
             },
