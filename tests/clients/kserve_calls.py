@@ -20,7 +20,7 @@ import numpy as np  # noqa: E402
 from kserve.inference_client import InferenceGRPCClient, InferenceRESTClient, RESTConfig  # noqa: E402
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages  # noqa: E402
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub  # noqa: E402
-from kserve.protocol.infer_type import InferInput, InferRequest  # noqa: E402
+from kserve.protocol.infer_type import InferInput, InferRequest, RequestedOutput  # noqa: E402
 
 from serving import DATATYPES, values  # noqa: E402
 
@@ -30,14 +30,15 @@ KNOWN = [datatype for datatype in DATATYPES if datatype != "BF16"]
 
 
 def request(model, datatypes):
-    """All inputs as bytes."""
+    """All inputs and outputs as bytes, the one form that half precision has."""
     inputs = []
     for datatype in datatypes:
         array = values(datatype)
         tensor = InferInput(f"INPUT_{datatype}", list(array.shape), datatype)
         tensor.set_data_from_numpy(array)
         inputs.append(tensor)
-    return InferRequest(model_name=model, infer_inputs=inputs, request_id="7")
+    outputs = [RequestedOutput(f"OUTPUT_{datatype}", {"binary_data": True}) for datatype in datatypes]
+    return InferRequest(model_name=model, infer_inputs=inputs, request_outputs=outputs, request_id="7")
 
 
 def sums(response):

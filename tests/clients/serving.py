@@ -13,6 +13,7 @@ import struct
 import subprocess
 import tempfile
 
+import ml_dtypes
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -73,14 +74,14 @@ class Server:
 
 
 def values(datatype, rows=2):
-    """`rows` rows of two elements as numpy has them; brain floats are given as single precision."""
+    """`rows` rows of two elements as numpy has them."""
     count = rows * 2
     if datatype == "BYTES":
         return np.array([("é" * at + str(at)).encode() for at in range(count)], dtype=object).reshape(rows, 2)
     if datatype == "BOOL":
         return np.array([at % 3 == 0 for at in range(count)]).reshape(rows, 2)
     if datatype in ("FP16", "FP32", "FP64", "BF16"):
-        kind = {"FP16": np.float16, "FP64": np.float64}.get(datatype, np.float32)
+        kind = {"FP16": np.float16, "FP32": np.float32, "FP64": np.float64, "BF16": ml_dtypes.bfloat16}[datatype]
         # Halves, which every one of these holds exactly.
         return (np.arange(count).reshape(rows, 2) - 1.5).astype(kind)
     kind = np.dtype(datatype.lower())
@@ -122,10 +123,7 @@ def _graph(datatypes):
 def _raw(datatype, array):
     if datatype == "BYTES":
         return b"".join(struct.pack("<I", len(text)) + text for text in array.ravel())
-    if datatype == "BF16":
-        # These values lose nothing: the lower half of each is zero.
-        return (array.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
-    return array.astype(array.dtype.newbyteorder("<")).tobytes()
+    return array.tobytes()
 
 
 def _golden(datatypes):

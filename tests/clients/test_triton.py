@@ -217,7 +217,7 @@ class TritonClients(unittest.TestCase):
             self.assertEqual(level if library is over_http else level["uint32_param"], 1)
             client.update_log_settings({"log_verbose_level": 0, "log_info": True})
             with self.assertRaises(InferenceServerException):
-                client.update_log_settings({"log_verbose_level": "high"})
+                client.update_log_settings({"log_format": "xml"})
 
     def test_tensors_lie_in_shared_memory(self):
         array = values("FP32", 4)
