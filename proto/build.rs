@@ -3,7 +3,8 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
+    "inference/model_config.proto",
     "inference/grpc_service.proto",
     "manpasik/v1/common.proto",
     "manpasik/v1/ai_inference.proto",

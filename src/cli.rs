@@ -71,6 +71,26 @@ pub(crate) enum Command {
     Bench(BenchCommand),
     /// Run one model on a file of rows or on images, without a server.
     Predict(Predict),
+    /// What the registry runs for every upload.
+    #[command(hide = true)]
+    Gate(Gate),
+}
+
+/// Arguments of `gate`.
+#[derive(Debug, Args)]
+pub(crate) struct Gate {
+    /// Name of the registered model.
+    #[arg(long)]
+    pub(crate) model: String,
+    /// Number of the version.
+    #[arg(long)]
+    pub(crate) number: i64,
+    /// Folder with its files.
+    #[arg(long)]
+    pub(crate) files: PathBuf,
+    /// Folder the bundle is written to.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
 }
 
 /// Where to listen.
@@ -346,7 +366,8 @@ impl Cli {
                 | Command::Foods(_)
                 | Command::Vectors(_)
                 | Command::Bench(_)
-                | Command::Predict(_),
+                | Command::Predict(_)
+                | Command::Gate(_),
             )
             | None => Listen::default(),
         };

@@ -46,6 +46,9 @@ pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     /// Longest wait for running requests at shutdown.
     pub(crate) shutdown_grace_ms: u64,
+    /// Whether clients on this machine may hand over tensors in shared memory (`/dev/shm`). They then choose which
+    /// objects there are read and written.
+    pub(crate) shared_memory: bool,
 }
 
 /// Where models come from and what runs them.
@@ -125,6 +128,7 @@ impl Default for Config {
                 grpc: SocketAddr::from(([127, 0, 0, 1], 50051)),
                 http: SocketAddr::from(([127, 0, 0, 1], 8080)),
                 shutdown_grace_ms: 10_000,
+                shared_memory: false,
             },
             models: Models {
                 bundles: Vec::new(),

@@ -44,6 +44,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Some(Command::Demo(demo)) => commands::demo::run(&config, demo, json),
         Some(Command::Train(train)) => commands::train::run(&config, train, json),
         Some(Command::Search(search)) => commands::search::run(&config, search, json),
+        Some(Command::Gate(gate)) => commands::gate::run(&config, gate),
         Some(Command::Runs(runs)) => commands::runs::run(&config, runs, json),
         Some(Command::Eval(eval)) => commands::eval::run(&config, eval, json),
         Some(Command::Models(models)) => commands::models::run(&config, models, json),

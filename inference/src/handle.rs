@@ -11,9 +11,12 @@ use std::{
 use models::Tensor;
 
 use crate::{
-    InferError, Limits, ModelState, ModelStatus, Priority, Request, Response, Served, pool::Call,
-    router::Router,
+    Candidate, InferError, Limits, ModelState, ModelStatus, Priority, Request, Response, Served, pool::Call,
+    router::Router, start,
 };
+
+/// Why a model that was taken out of service does not answer, in the word of the protocol.
+const UNLOADED: &str = "unloaded";
 
 /// State shared by every handle and by the server that owns it.
 #[derive(Debug)]
@@ -119,9 +122,30 @@ impl Handle {
         self.shared.router.versions(name)
     }
 
+    /// Loaded versions of one model, oldest first; of every model without a name.
+    pub fn loaded(&self, name: Option<&str>) -> Vec<Arc<Served>> {
+        self.shared.router.loaded(name)
+    }
+
+    /// Loads, warms up and flips to `candidate`, as [`crate::Server::install`] does.
+    pub fn install(&self, candidate: Candidate) -> Result<(), InferError> {
+        start::install(&self.shared, candidate)
+    }
+
+    /// Takes every version of `name` out of service; what it has admitted is worked off. A name that is not
+    /// known is none the less out of service.
+    pub fn unload(&self, name: &str) {
+        drop(self.shared.router.remove(name, UNLOADED));
+    }
+
     /// Every known model version, also those that cannot serve, by name.
     pub fn models(&self) -> Vec<ModelStatus> {
         self.shared.router.statuses()
+    }
+
+    /// Whether requests are taken at all: neither starting nor shutting down.
+    pub fn accepting(&self) -> bool {
+        self.shared.accepting.load(Ordering::Acquire)
     }
 
     /// Bounds of the scheduler.

@@ -29,5 +29,5 @@ pub use limits::Limits;
 pub use measurement::MeasurementSource;
 pub use request::{Priority, Request, Response};
 pub use served::{ModelState, ModelStatus, Served};
-pub use source::{Loader, ModelSource};
+pub use source::{Loader, ModelSource, Repository};
 pub use start::{Candidate, Server};

@@ -37,6 +37,12 @@ pub struct Limits {
     pub connections_max: usize,
     /// Concurrent HTTP/2 streams of one connection.
     pub streams_max: u32,
+    /// Requests of one stream of the Open Inference Protocol that are under way at once.
+    pub stream_window_max: usize,
+    /// Silence after which such a stream ends.
+    pub stream_idle_ms_max: u64,
+    /// Regions of shared memory that are registered at once; each holds a file open.
+    pub regions_max: usize,
     /// Photos anywhere between arrival and answer; each holds up to 10 MB.
     pub photos_max: usize,
     /// Photos decoded at once; each may need 200 MB for a moment.
@@ -61,6 +67,9 @@ impl Default for Limits {
             shutdown_grace_ms: 10_000,
             connections_max: 1024,
             streams_max: 1024,
+            stream_window_max: 64,
+            stream_idle_ms_max: 300_000,
+            regions_max: 64,
             photos_max: 16,
             photo_decoders_max: 2,
         }
@@ -81,6 +90,11 @@ impl Limits {
     /// Pause between two attempts to load.
     pub(crate) fn reload_pause(&self) -> Duration {
         Duration::from_millis(self.reload_pause_ms)
+    }
+
+    /// Longest silence on a stream of the Open Inference Protocol.
+    pub(crate) fn stream_idle(&self) -> Duration {
+        Duration::from_millis(self.stream_idle_ms_max)
     }
 
     /// Time for a drain.

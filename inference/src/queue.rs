@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Instant};
 use models::Tensor;
 use tokio::sync::oneshot;
 
-use crate::{InferError, Priority};
+use crate::{InferError, Priority, monitor::Spans};
 
 /// What a batch gave one of its entries.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Outcome {
     pub(crate) started: Instant,
     /// When the batch was done.
     pub(crate) finished: Instant,
+    /// How much of that was not the model.
+    pub(crate) spans: Spans,
 }
 
 /// Answer channel of an entry.

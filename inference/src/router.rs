@@ -60,6 +60,13 @@ impl Router {
         live.find(|served| served.family() == family && served.task() == task).cloned()
     }
 
+    /// Every loaded version of one model, oldest first; of every model without a name.
+    pub(crate) fn loaded(&self, name: Option<&str>) -> Vec<Arc<Served>> {
+        let table = self.table.load();
+        let wanted = table.iter().filter(|(key, _)| name.is_none_or(|name| name == key.as_str()));
+        wanted.flat_map(|(_, versions)| versions.all.iter().cloned()).collect()
+    }
+
     /// Every version of one model, oldest first.
     pub(crate) fn versions(&self, name: &str) -> Vec<String> {
         let table = self.table.load();
@@ -71,11 +78,6 @@ impl Router {
     pub(crate) fn statuses(&self) -> Vec<ModelStatus> {
         let table = self.table.load();
         table.values().flat_map(statuses_of).collect()
-    }
-
-    /// Every loaded version.
-    pub(crate) fn all(&self) -> Vec<Arc<Served>> {
-        self.table.load().values().flat_map(|versions| versions.all.iter().cloned()).collect()
     }
 
     /// Makes `served` answer for its version and, when `live`, for its name; gives back the
@@ -98,6 +100,25 @@ impl Router {
             versions.refused.retain(|other| other.version != status.version);
             versions.refused.push(status);
         });
+    }
+
+    /// Takes every version of `name` out of service and notes `reason`; gives back what served, which still
+    /// works off its queue. A name that is not known stays so.
+    pub(crate) fn remove(&self, name: &str, reason: &str) -> Vec<Arc<Served>> {
+        if !self.table.load().contains_key(name) {
+            return Vec::new();
+        }
+        self.change(name, |versions| {
+            let state = || ModelState::Unavailable { reason: reason.to_owned() };
+            versions.live = None;
+            let removed = std::mem::take(&mut versions.all);
+            let rows = removed.iter().map(|served| ModelStatus { state: state(), ..served.status(false) });
+            for row in rows {
+                versions.refused.retain(|other| other.version != row.version);
+                versions.refused.push(row);
+            }
+            removed
+        })
     }
 
     fn change<T>(&self, name: &str, edit: impl FnOnce(&mut Versions) -> T) -> T {

@@ -6,6 +6,7 @@ use models::{Bundle, ModelError, Signature};
 
 use crate::{
     InferError, Limits, ModelSource, Response,
+    monitor::Statistics,
     pool::{Call, Pool},
     worker,
 };
@@ -103,6 +104,21 @@ impl Served {
             None => ModelState::Ready,
             Some(reason) => ModelState::Unavailable { reason },
         }
+    }
+
+    /// Counts and durations since it was loaded.
+    pub fn statistics(&self) -> Statistics {
+        self.pool.statistics()
+    }
+
+    /// Instances that run side by side.
+    pub fn instances(&self) -> usize {
+        self.pool.source.instances.max(1)
+    }
+
+    /// Microseconds a batch that is not full waits for more rows.
+    pub fn linger_us(&self) -> u64 {
+        self.pool.source.linger_us
     }
 
     /// Its row of the list.

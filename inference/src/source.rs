@@ -5,8 +5,20 @@ use std::{fmt, sync::Arc};
 
 use models::{Bundle, Engine, Model, ModelError, Signature};
 
+use crate::Candidate;
+
 /// Loads one fresh, verified instance.
 pub type Loader = Box<dyn Fn() -> Result<Box<dyn Model>, ModelError> + Send + Sync>;
+
+/// Where versions of a model come from when a client asks for it to be loaded.
+pub trait Repository: Send + Sync {
+    /// Every version of `model` that can be served; none when there is no such model. This may read and
+    /// verify files and belongs on a thread that may block.
+    ///
+    /// # Errors
+    /// Why no version of a model that is there can be used.
+    fn find(&self, model: &str) -> Result<Vec<Candidate>, String>;
+}
 
 /// One model version that can be served.
 pub struct ModelSource {

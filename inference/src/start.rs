@@ -87,7 +87,7 @@ impl Server {
             tokio::time::sleep(DRAIN_STEP).await;
         }
         let done = shared.inflight() == 0;
-        for served in shared.router.all() {
+        for served in shared.router.loaded(None) {
             served.pool().close();
             served.pool().abort(&InferError::Draining);
         }
@@ -119,7 +119,7 @@ fn load_all(shared: &Arc<Shared>, candidates: Vec<Candidate>) {
     });
 }
 
-fn install(shared: &Arc<Shared>, candidate: Candidate) -> Result<(), InferError> {
+pub(crate) fn install(shared: &Arc<Shared>, candidate: Candidate) -> Result<(), InferError> {
     let Candidate { source, live } = candidate;
     let mut status = ModelStatus {
         name: source.name.clone(),
@@ -152,7 +152,7 @@ fn install(shared: &Arc<Shared>, candidate: Candidate) -> Result<(), InferError>
 fn watch(shared: &Weak<Shared>, ended: &mpsc::Receiver<()>) {
     while ended.recv_timeout(WATCH) == Err(mpsc::RecvTimeoutError::Timeout) {
         let Some(shared) = shared.upgrade() else { return };
-        for served in shared.router.all() {
+        for served in shared.router.loaded(None) {
             served.pool().give_up_hung();
             served.pool().observe_depth();
         }

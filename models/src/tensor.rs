@@ -194,20 +194,56 @@ impl Tensor {
         }
     }
 
-    /// Rows `start..start + rows` without copying; only for datatypes of fixed size.
+    /// A tensor of byte strings; fails when `values` does not fill `shape`.
+    pub fn from_strings<T: AsRef<[u8]>>(shape: Vec<usize>, values: &[T]) -> Result<Self, ModelError> {
+        let mut data = Vec::new();
+        for value in values.iter().map(AsRef::as_ref) {
+            let length =
+                u32::try_from(value.len()).map_err(|_| ModelError::input("data", "a string is too long"))?;
+            data.extend_from_slice(&length.to_le_bytes());
+            data.extend_from_slice(value);
+        }
+        Self::new(DType::Bytes, shape, data.into())
+    }
+
+    /// The byte strings; none for other datatypes.
+    pub fn strings(&self) -> impl Iterator<Item = &[u8]> {
+        let mut data: &[u8] = if self.dtype == DType::Bytes { &self.data } else { &[] };
+        std::iter::from_fn(move || {
+            let (string, rest) = split_string(data)?;
+            data = rest;
+            Some(string)
+        })
+    }
+
+    /// Rows `start..start + rows` without copying.
     pub fn slice_rows(&self, start: usize, rows: usize) -> Result<Self, ModelError> {
         let total = self.rows();
-        let (Some(_), Some(end)) = (self.dtype.size(), start.checked_add(rows).filter(|end| *end <= total))
-        else {
+        let Some(end) = start.checked_add(rows).filter(|end| *end <= total) else {
             return Err(ModelError::input(
                 "rows",
                 format!("cannot take {rows} rows from {start} of {total}"),
             ));
         };
-        let row_bytes = self.data.len().checked_div(total).unwrap_or(0);
+        let range = match self.dtype.size() {
+            Some(_) => {
+                let row_bytes = self.data.len().checked_div(total).unwrap_or(0);
+                start * row_bytes..end * row_bytes
+            }
+            None => {
+                let strings = self.shape.iter().skip(1).fold(1usize, |count, dim| count.saturating_mul(*dim));
+                let offset = |row: usize| self.string_offset(row.saturating_mul(strings));
+                offset(start)..offset(end)
+            }
+        };
         let mut shape = self.shape.clone();
         shape[0] = rows;
-        Ok(Self { dtype: self.dtype, shape, data: self.data.slice(start * row_bytes..end * row_bytes) })
+        Ok(Self { dtype: self.dtype, shape, data: self.data.slice(range) })
+    }
+
+    /// Where the byte string at `index` begins, its length included.
+    fn string_offset(&self, index: usize) -> usize {
+        self.strings().take(index).map(|string| string.len() + LENGTH_BYTES).sum()
     }
 
     /// Rows of `parts` one after another; all must agree in datatype and row shape.
@@ -261,13 +297,19 @@ fn check_length(count: usize, size: usize, got: usize) -> Result<(), ModelError>
     }
 }
 
+/// Bytes of the length before each byte string.
+const LENGTH_BYTES: usize = 4;
+
+/// The byte string that `data` begins with, and what follows it.
+fn split_string(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = data.split_first_chunk::<LENGTH_BYTES>()?;
+    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
+}
+
 fn check_strings(count: usize, mut data: &[u8]) -> Result<(), ModelError> {
     for index in 0..count {
-        let rest = data
-            .split_first_chunk::<4>()
-            .and_then(|(length, rest)| rest.get(u32::from_le_bytes(*length) as usize..));
-        match rest {
-            Some(rest) => data = rest,
+        match split_string(data) {
+            Some((_, rest)) => data = rest,
             None => {
                 return Err(ModelError::input("data", format!("ends inside byte string {index} of {count}")));
             }

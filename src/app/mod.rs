@@ -4,9 +4,11 @@
 //! given future ends, then drains. Tests and the demonstration use the same two calls.
 
 pub(crate) mod engines;
+mod gates;
 mod measurements;
 pub(crate) mod models;
 pub(crate) mod recorder;
+mod registered;
 mod signals;
 pub(crate) mod vectors;
 
@@ -15,7 +17,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use axum::Router;
 use embeddings::VectorStore;
-use inference::server;
+use inference::server::{
+    self,
+    oip::{Oip, OipOptions},
+};
 use proto::manpasik::v1::{
     ai_inference_service_client::AiInferenceServiceClient,
     ai_inference_service_server::AiInferenceServiceServer, food_service_client::FoodServiceClient,
@@ -37,19 +42,23 @@ pub(crate) use signals::Signals;
 use crate::{
     config::Config,
     gateway::{self, Clients},
-    mlflow,
+    logging, mlflow,
 };
 
 /// Largest gRPC message of the typed services: a photo and its frame, or a batch of vectors.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Where the system keeps shared memory objects.
+const SHARED_MEMORY: &str = "/dev/shm";
 /// Longest wait for a remote inference server to answer a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything built and bound, not yet serving.
 pub(crate) struct App {
     inference: inference::Server,
+    oip: Oip,
     measurement: Option<MeasurementModule>,
     registry: Registry,
+    followed: JoinHandle<()>,
     vectors: Arc<dyn VectorStore>,
     preparing: JoinHandle<()>,
     grpc: TcpListener,
@@ -69,8 +78,22 @@ impl App {
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("cannot create the data folder `{}`", config.data_dir.display()))?;
         let registry = open_registry(config).await?;
-        let inference = models::start(config).await?;
+        let (inference, shelf) = models::start(config).await?;
         let handle = inference.handle();
+        let oip = Oip::new(
+            handle.clone(),
+            OipOptions {
+                repository: Some(Arc::clone(&shelf) as Arc<dyn inference::Repository>),
+                shared_memory: config.server.shared_memory.then(|| SHARED_MEMORY.into()),
+                log: Some(logging::control()),
+            },
+        );
+        let followed = tokio::spawn(registered::follow(
+            config.clone(),
+            registry.clone(),
+            handle.clone(),
+            Arc::clone(&shelf),
+        ));
         let ai = server::ai::AiService::new(handle.clone());
         let local = AiInferenceServiceServer::new(ai.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -108,12 +131,14 @@ impl App {
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         };
         let http_routes =
-            server::http_routes(&handle).merge(mlflow::router(&registry)).merge(gateway::router(clients));
+            server::http_routes(&oip).merge(mlflow::router(&registry)).merge(gateway::router(clients));
         let grace = Duration::from_millis(config.server.shutdown_grace_ms);
         Ok(Self {
             inference,
+            oip,
             measurement,
             registry,
+            followed,
             vectors,
             preparing,
             grpc,
@@ -141,8 +166,7 @@ impl App {
         let closing = CancellationToken::new();
         let handle = self.inference.handle();
         let closed = || closing.clone().cancelled_owned();
-        let mut grpc =
-            tokio::spawn(server::serve_grpc(self.grpc, handle.clone(), self.grpc_routes, closed()));
+        let mut grpc = tokio::spawn(server::serve_grpc(self.grpc, self.oip, self.grpc_routes, closed()));
         let mut http =
             tokio::spawn(server::serve_http(self.http, self.http_routes, handle.limits().clone(), closed()));
         tokio::select! {
@@ -161,6 +185,7 @@ impl App {
                 measurement.stop().await;
             }
             self.preparing.abort();
+            self.followed.abort();
             let drained = self.inference.drain().await;
             if let Err(error) = self.vectors.close().await {
                 tracing::error!(%error, "the vector store was not closed cleanly");

@@ -2,7 +2,7 @@
 
 use std::{num::NonZero, sync::Arc, thread};
 
-use inference::{Candidate, Limits, ModelSource, ModelState, ModelStatus, Server};
+use inference::{Candidate, Limits, ModelSource, ModelState, ModelStatus, Repository, Server};
 use models::{
     Bundle, Engine,
     bundle::{EngineKind, Family},
@@ -15,27 +15,61 @@ use crate::config::Config;
 /// Instances of one small model that are worth their memory.
 const CANDLE_INSTANCES_MAX: usize = 4;
 
-/// Scans the bundle folders, loads what is sound and lists the rest with its reason.
-pub(crate) async fn start(config: &Config) -> anyhow::Result<Server> {
+/// Scans the bundle folders, loads what is sound and lists the rest with its reason. The folders stay there for
+/// clients that ask for a model to be loaded.
+pub(crate) async fn start(config: &Config) -> anyhow::Result<(Server, Arc<Shelf>)> {
     let config = config.clone();
-    Ok(tokio::task::spawn_blocking(move || load(&config)).await?)
+    Ok(tokio::task::spawn_blocking(move || load(config)).await?)
 }
 
-fn load(config: &Config) -> Server {
-    let catalogue = Catalogue::scan(&config.bundle_dirs(), &config.trust());
-    let engines: Vec<Arc<dyn Engine>> = engines::all(config).into_iter().map(Arc::from).collect();
-    let mut candidates = Vec::new();
-    let mut refused = Vec::new();
-    for entry in catalogue.entries() {
-        match entry.bundle() {
-            Some(bundle) => {
-                let live = catalogue.live(entry.name()).is_some_and(|live| live.version() == entry.version());
-                candidates.push(Candidate { source: source(bundle, &engines, config), live });
-            }
-            None => refused.push(refusal(entry)),
+fn load(config: Config) -> (Server, Arc<Shelf>) {
+    let engines = engines::all(&config).into_iter().map(Arc::from).collect();
+    let shelf = Shelf { config, engines };
+    let catalogue = shelf.scan();
+    let (sound, refused): (Vec<_>, Vec<_>) =
+        catalogue.entries().iter().partition(|entry| entry.bundle().is_some());
+    let candidates = sound.into_iter().filter_map(|entry| shelf.candidate(&catalogue, entry)).collect();
+    let refused = refused.into_iter().map(refusal).collect();
+    (Server::serve(Limits::default(), Vec::new(), candidates, refused), Arc::new(shelf))
+}
+
+/// The bundle folders and the engines that run what lies there.
+pub(crate) struct Shelf {
+    config: Config,
+    engines: Vec<Arc<dyn Engine>>,
+}
+
+impl Shelf {
+    fn scan(&self) -> Catalogue {
+        Catalogue::scan(&self.config.bundle_dirs(), &self.config.trust())
+    }
+
+    /// A sound entry as something to be served; live when it is the version that serves its name.
+    fn candidate(&self, catalogue: &Catalogue, entry: &Entry) -> Option<Candidate> {
+        let live = catalogue.live(entry.name()).is_some_and(|live| live.version() == entry.version());
+        Some(Candidate { source: source(entry.bundle()?, &self.engines, &self.config), live })
+    }
+}
+
+impl Shelf {
+    /// A version of the registry as something to be served under its number.
+    pub(crate) fn registered(&self, bundle: &Arc<Bundle>, number: i64, live: bool) -> Candidate {
+        let source = source(bundle, &self.engines, &self.config);
+        Candidate { source: ModelSource { version: number.to_string(), ..source }, live }
+    }
+}
+
+impl Repository for Shelf {
+    /// Looks into the folders anew, so that a bundle added since the start is found.
+    fn find(&self, model: &str) -> Result<Vec<Candidate>, String> {
+        let catalogue = self.scan();
+        let entries: Vec<&Entry> = catalogue.entries().iter().filter(|entry| entry.name() == model).collect();
+        let sound = entries.iter().filter_map(|entry| self.candidate(&catalogue, entry)).collect::<Vec<_>>();
+        match entries.iter().find_map(|entry| entry.reason()) {
+            Some(reason) if sound.is_empty() => Err(reason.to_owned()),
+            _ => Ok(sound),
         }
     }
-    Server::serve(Limits::default(), Vec::new(), candidates, refused)
 }
 
 /// Models on ONNX Runtime get as many instances as the cores hold of the threads each one uses.

@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod eval;
 pub(crate) mod foods;
+pub(crate) mod gate;
 pub(crate) mod models;
 pub(crate) mod predict;
 pub(crate) mod runs;

@@ -5,8 +5,9 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use proto::inference::{
-    ModelInferRequest, RepositoryIndexRequest, ServerReadyRequest,
-    grpc_inference_service_client::GrpcInferenceServiceClient, model_infer_request::InferInputTensor,
+    ModelInferRequest, RepositoryIndexRequest, RepositoryModelLoadRequest, RepositoryModelUnloadRequest,
+    ServerReadyRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
+    model_infer_request::InferInputTensor,
 };
 use proto::manpasik::v1::EstimateFoodCaloriesRequest;
 use tonic::{Code, transport::Channel};
@@ -90,6 +91,28 @@ async fn damaged_bundles_are_refused_by_name_and_the_rest_serves() {
         assert!(entry.reason.contains(file), "{name}: {}", entry.reason);
     }
     client.model_infer(infer_request(&sensor_sweep())).await.expect("the others still serve");
+}
+
+#[tokio::test]
+async fn a_model_comes_back_the_way_it_came_or_not_at_all() {
+    let bundles = copied_bundles();
+    let server = Server::with(bundles.path(), &[]);
+    let mut client = server.oip().await;
+    let load = || RepositoryModelLoadRequest { model_name: MODEL.into(), ..Default::default() };
+    let unload = RepositoryModelUnloadRequest { model_name: MODEL.into(), ..Default::default() };
+    let weights = version_dir(bundles.path(), MODEL).join("weights.safetensors");
+    let bytes = std::fs::read(&weights).expect("readable");
+    std::fs::write(&weights, &bytes[1..]).expect("writable");
+    let status = client.repository_model_load(load()).await.expect_err("damaged");
+    assert!(status.code() == Code::Internal && status.message().contains("weights.safetensors"), "{status}");
+    client.model_infer(infer_request(&sensor_sweep())).await.expect("what served serves on");
+    client.repository_model_unload(unload).await.expect("unloads");
+    client.repository_model_load(load()).await.expect_err("still damaged");
+    let status = client.model_infer(infer_request(&sensor_sweep())).await.expect_err("out of service");
+    assert_eq!(status.code(), Code::Unavailable);
+    std::fs::write(&weights, bytes).expect("writable");
+    client.repository_model_load(load()).await.expect("loads");
+    client.model_infer(infer_request(&sensor_sweep())).await.expect("serves again");
 }
 
 #[tokio::test]

@@ -81,6 +81,17 @@ pub enum InferError {
     /// A part of the protocol that this server does not offer.
     #[error("{0}")]
     Unsupported(String),
+    /// A model of the repository could not be loaded. The wording is the one clients match on.
+    #[error("failed to load '{model}', {reason}")]
+    LoadFailed {
+        /// Model name.
+        model: String,
+        /// Which file or library is at fault.
+        reason: String,
+    },
+    /// Something that a request names, other than a model, does not exist.
+    #[error("{0}")]
+    NotFound(String),
 }
 
 /// What kind of failure it is; each wire protocol maps these and nothing else.
@@ -142,13 +153,15 @@ impl InferError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Input { .. } | Self::Malformed(_) => ErrorCode::InvalidArgument,
-            Self::UnknownModel { .. } | Self::UnknownVersion { .. } => ErrorCode::NotFound,
+            Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::NotFound(_) => {
+                ErrorCode::NotFound
+            }
             Self::TooLarge { .. } => ErrorCode::PayloadTooLarge,
             Self::Overloaded { .. } => ErrorCode::ResourceExhausted,
             Self::Unavailable { .. } | Self::Draining => ErrorCode::Unavailable,
             Self::DeadlineExceeded { .. } => ErrorCode::DeadlineExceeded,
             Self::Unsupported(_) => ErrorCode::Unimplemented,
-            Self::Failed { .. } => ErrorCode::Internal,
+            Self::Failed { .. } | Self::LoadFailed { .. } => ErrorCode::Internal,
         }
     }
 
@@ -165,6 +178,8 @@ impl InferError {
             | Self::TooLarge { .. }
             | Self::DeadlineExceeded { .. }
             | Self::Failed { .. }
+            | Self::LoadFailed { .. }
+            | Self::NotFound(_)
             | Self::Unsupported(_) => None,
         }
     }

@@ -3,11 +3,15 @@
 //! Handles are looked up once, when a model version is installed; recording is a few atomic
 //! operations and never touches a label.
 
+mod statistics;
+
 use std::{sync::OnceLock, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+pub use self::statistics::{BatchStatistics, Spent, Statistics};
+pub(crate) use self::statistics::{Spans, Tally};
 use crate::{ErrorCode, Response};
 
 const QUEUE: &str = "manpasik_inference_queue_seconds";

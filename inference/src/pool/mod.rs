@@ -23,7 +23,7 @@ use crate::{
     InferError, Limits, ModelSource, Priority, Response,
     batcher::{BatchLimits, Plan, form_batch},
     cost::Cost,
-    monitor::ModelMetrics,
+    monitor::{ModelMetrics, Statistics, Tally},
     queue::{Entry, Outcome, Reply},
 };
 
@@ -55,6 +55,7 @@ pub(crate) struct Pool {
     batch: BatchLimits,
     cost: Cost,
     metrics: ModelMetrics,
+    tally: Tally,
     state: Mutex<State>,
     wake: Condvar,
 }
@@ -62,10 +63,12 @@ pub(crate) struct Pool {
 impl Pool {
     /// A pool without instances; `load_first` fills it.
     pub(crate) fn new(source: ModelSource, limits: Arc<Limits>) -> Self {
+        let rows_max = source.rows_max.clamp(1, limits.batch_rows_max.max(1));
         Self {
             name: source.name.as_str().into(),
             version: source.version.as_str().into(),
-            batch: BatchLimits { rows_max: source.rows_max.clamp(1, limits.batch_rows_max.max(1)) },
+            batch: BatchLimits { rows_max },
+            tally: Tally::new(rows_max),
             cost: Cost::default(),
             metrics: ModelMetrics::new(&source.name, &source.version),
             state: Mutex::default(),
@@ -86,11 +89,16 @@ impl Pool {
         let result = self.outcome(call, arrived).await;
         match result {
             Ok(outcome) => {
-                let response = self.response(outcome, arrived);
-                self.metrics.answered(&response, arrived.elapsed());
+                let total = arrived.elapsed();
+                let queued = outcome.started.saturating_duration_since(arrived);
+                let ran = outcome.finished.saturating_duration_since(outcome.started);
+                self.tally.answered(total, queued, ran, outcome.spans);
+                let response = self.response(outcome.tensors, queued, ran);
+                self.metrics.answered(&response, total);
                 Ok(response)
             }
             Err(error) => {
+                self.tally.failed(arrived.elapsed());
                 self.metrics.refused(error.code());
                 Err(error)
             }
@@ -261,14 +269,18 @@ impl Pool {
         self.metrics.depth(depth);
     }
 
-    fn response(&self, outcome: Outcome, arrived: Instant) -> Response {
-        let Outcome { tensors, started, finished } = outcome;
+    /// Counts and durations since the version was loaded.
+    pub(crate) fn statistics(&self) -> Statistics {
+        self.tally.read()
+    }
+
+    fn response(&self, tensors: Vec<Tensor>, queued: Duration, ran: Duration) -> Response {
         Response {
             model: self.name.clone(),
             version: self.version.clone(),
             tensors,
-            queue_us: micros(started.saturating_duration_since(arrived)),
-            compute_us: micros(finished.saturating_duration_since(started)),
+            queue_us: micros(queued),
+            compute_us: micros(ran),
         }
     }
 

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     InferError,
     error::chain,
+    monitor::Spans,
     queue::{Outcome, Reply},
     warm, worker,
 };
@@ -46,11 +47,15 @@ impl Pool {
         let started = Instant::now();
         let (result, sound) = self.result(&mut *model, part);
         let finished = Instant::now();
+        let spans = Spans::default();
+        if result.is_ok() {
+            self.tally.ran(rows, finished, finished - started, spans);
+        }
         let end = self.end(run, sound.then_some(model), rows, finished - started);
         if end.waiting {
             self.help();
         }
-        result.map(|tensors| Outcome { tensors, started, finished })
+        result.map(|tensors| Outcome { tensors, started, finished, spans })
     }
 
     /// Runs waiting batches on the caller's task while that is quick, then leaves the rest to a worker.
@@ -84,11 +89,15 @@ impl Pool {
         let Turn { run, mut model, parts } = turn;
         let rows = parts.iter().map(|part| part.rows).sum();
         let started = Instant::now();
-        let (results, sound) = self.results(&mut *model, parts);
+        let mut spans = Spans::default();
+        let (results, sound) = self.results(&mut *model, parts, &mut spans);
         let finished = Instant::now();
+        if results.iter().any(Result::is_ok) {
+            self.tally.ran(rows, finished, finished - started, spans);
+        }
         let mut end = self.end(run, sound.then_some(model), rows, finished - started);
         for (reply, result) in std::mem::take(&mut end.waiters).into_iter().zip(results) {
-            answer(reply, result.map(|tensors| Outcome { tensors, started, finished }));
+            answer(reply, result.map(|tensors| Outcome { tensors, started, finished, spans }));
         }
         end
     }
@@ -116,9 +125,10 @@ impl Pool {
         &self,
         model: &mut dyn Model,
         mut parts: Vec<Part>,
+        spans: &mut Spans,
     ) -> (Vec<Result<Vec<Tensor>, InferError>>, bool) {
         if parts.len() > 1 {
-            match self.run_together(model, &parts) {
+            match self.run_together(model, &parts, spans) {
                 Ok(outputs) => return (outputs.into_iter().map(Ok).collect(), true),
                 Err(Fault::Panicked) => return (parts.iter().map(|_| Err(self.failed())).collect(), false),
                 Err(Fault::Refused(_)) => {}
@@ -145,7 +155,13 @@ impl Pool {
         }
     }
 
-    fn run_together(&self, model: &mut dyn Model, parts: &[Part]) -> Result<Vec<Vec<Tensor>>, Fault> {
+    fn run_together(
+        &self,
+        model: &mut dyn Model,
+        parts: &[Part],
+        spans: &mut Spans,
+    ) -> Result<Vec<Vec<Tensor>>, Fault> {
+        let began = Instant::now();
         let refuse = |error: ModelError| Fault::Refused(error.into());
         let inputs = self.source.signature.inputs.len();
         let column = |index: usize| {
@@ -154,7 +170,9 @@ impl Pool {
         };
         let tensors = (0..inputs).map(column).collect::<Result<_, _>>().map_err(refuse)?;
         let rows = parts.iter().map(|part| part.rows).sum();
+        spans.input = began.elapsed();
         let outputs = self.run_alone(model, tensors, rows)?;
+        let ran = Instant::now();
         let mut start = 0;
         let split = parts.iter().map(|part| {
             let slices = outputs.iter().map(|output| output.slice_rows(start, part.rows));
@@ -162,7 +180,9 @@ impl Pool {
             start += part.rows;
             slices
         });
-        split.collect::<Result<_, _>>().map_err(refuse)
+        let split = split.collect::<Result<_, _>>().map_err(refuse);
+        spans.output = ran.elapsed();
+        split
     }
 
     fn run_alone(

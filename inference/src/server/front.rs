@@ -20,10 +20,9 @@ use tonic::{body::Body, codegen::BoxFuture, service::Routes};
 use tower::ServiceExt;
 
 use super::{
-    oip::{self, OipService},
+    oip::{self, Oip, OipService},
     oversize,
 };
-use crate::Handle;
 
 /// See the module. A clone serves one connection.
 #[derive(Clone)]
@@ -33,9 +32,9 @@ pub(super) struct Front {
 }
 
 impl Front {
-    /// The Open Inference Protocol over `handle`, and `others`.
-    pub(super) fn new(handle: Handle, others: Routes) -> Self {
-        Self { oip: oip::grpc(handle), others: others.prepare().into_axum_router() }
+    /// The Open Inference Protocol, and `others`.
+    pub(super) fn new(oip: Oip, others: Routes) -> Self {
+        Self { oip: oip::grpc(oip), others: others.prepare().into_axum_router() }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod vectors;
 use axum::Router;
 use tonic::service::Routes;
 
+use self::oip::Oip;
 use crate::Handle;
 pub use transport::{serve_grpc, serve_http};
 
@@ -44,6 +45,8 @@ pub fn grpc_routes(handle: &Handle) -> Routes {
 }
 
 /// What every HTTP port carries: the Open Inference Protocol, metrics, health and readiness.
-pub fn http_routes(handle: &Handle) -> Router {
-    oip::rest(handle.clone()).merge(metrics::rest(handle.clone()))
+pub fn http_routes(oip: impl Into<Oip>) -> Router {
+    let oip = oip.into();
+    let metrics = metrics::rest(oip.handle().clone());
+    oip::rest(oip).merge(metrics)
 }

@@ -21,8 +21,8 @@ use tokio::{
 };
 use tonic::service::Routes;
 
-use super::front::Front;
-use crate::{Handle, Limits};
+use super::{front::Front, oip::Oip};
+use crate::Limits;
 
 /// First windows of HTTP/2 flow control: an image or a batch of rows goes in one flight.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -52,19 +52,20 @@ impl<S, B> Served<B> for S where
 {
 }
 
-/// Serves the Open Inference Protocol over `handle`, and `routes`, on `listener` until `shutdown`;
+/// Serves the Open Inference Protocol, and `routes`, on `listener` until `shutdown`;
 /// otherwise like [`serve_http`].
 pub async fn serve_grpc(
     listener: TcpListener,
-    handle: Handle,
+    oip: impl Into<Oip>,
     routes: Routes,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let limits = handle.limits().clone();
+    let oip = oip.into();
+    let limits = oip.handle().limits().clone();
     let mut builder = builder(&limits);
     // No client of gRPC reads the date, and both sides would pay for it with every answer.
     builder.http2().auto_date_header(false);
-    serve(listener, Front::new(handle, routes), builder, limits, shutdown).await
+    serve(listener, Front::new(oip, routes), builder, limits, shutdown).await
 }
 
 /// Serves `router` on `listener` until `shutdown`, then accepts nothing more and lets every

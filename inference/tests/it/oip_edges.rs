@@ -207,15 +207,42 @@ async fn parameters_are_whole_numbers_and_unknown_ones_say_nothing() {
 #[tokio::test]
 async fn what_would_change_the_meaning_of_a_tensor_is_not_implemented_rather_than_ignored() {
     let rest = Rest::start(Limits::default());
-    for parameter in ["shared_memory_region", "shared_memory_byte_size", "classification"] {
-        for place in ["inputs", "outputs"] {
-            let mut request = double(&json!([1, 2]));
-            request["outputs"] = json!([{ "name": "y" }]);
-            request[place][0]["parameters"] = json!({ parameter: 1 });
-            let answer = rest.infer(&[], request.to_string()).await;
-            assert_eq!(answer.status, StatusCode::NOT_IMPLEMENTED, "{place} {parameter}");
+    for place in ["inputs", "outputs"] {
+        let mut request = double(&json!([1, 2]));
+        request["outputs"] = json!([{ "name": "y" }]);
+        if place == "inputs" {
+            request["inputs"][0].as_object_mut().expect("an object").remove("data");
+        }
+        request[place][0]["parameters"] =
+            json!({ "shared_memory_region": "r", "shared_memory_byte_size": 8 });
+        let answer = rest.infer(&[], request.to_string()).await;
+        assert_eq!(answer.status, StatusCode::NOT_IMPLEMENTED, "{place}: {:?}", answer.body);
+        for half in [json!({ "shared_memory_region": "r" }), json!({ "shared_memory_byte_size": 8 })] {
+            request[place][0]["parameters"] = half;
+            refused(&rest.infer(&[], request.to_string()).await, &["must be given together"]);
         }
     }
+}
+
+#[tokio::test]
+async fn classes_are_asked_of_an_output_and_come_as_text_or_as_bytes() {
+    let rest = Rest::start(Limits::default());
+    let mut request = double(&json!([1, 2.5]));
+    request["outputs"] = json!([{ "name": "y", "parameters": { "classification": 2 } }]);
+    let output = rest.infer(&[], request.to_string()).await.json()["outputs"][0].clone();
+    let want =
+        json!({ "name": "y", "datatype": "BYTES", "shape": [1, 2], "data": ["5.000000:1", "2.000000:0"] });
+    assert_eq!(output, want);
+    request["outputs"][0]["parameters"]["binary_data"] = json!(true);
+    let answer = rest.infer(&[], request.to_string()).await;
+    assert!(answer.body.ends_with(b"\n\0\0\x005.000000:1\n\0\0\x002.000000:0"), "{:?}", answer.body);
+    for bad in [json!(0), json!("2"), json!(-1)] {
+        request["outputs"][0]["parameters"] = json!({ "classification": bad });
+        refused(&rest.infer(&[], request.to_string()).await, &["y: classification must be"]);
+    }
+    request.as_object_mut().expect("an object").remove("outputs");
+    request["inputs"][0]["parameters"] = json!({ "classification": 1 });
+    refused(&rest.infer(&[], request.to_string()).await, &["classification is asked of an output"]);
 }
 
 #[tokio::test]

@@ -157,7 +157,11 @@ async fn unknown_names_are_not_found_and_extensions_unimplemented() {
     let status = refusal(&mut client, version).await;
     assert_eq!(status.message(), "Request for unknown model: 'double' version 9 is not found");
     let mut shared = raw(&[1, 2], &[1.0; 2]);
-    shared.inputs[0].parameters.insert("shared_memory_region".into(), InferParameter::default());
+    let text = |choice| InferParameter { parameter_choice: Some(choice) };
+    let parameters = &mut shared.inputs[0].parameters;
+    parameters.insert("shared_memory_region".into(), text(ParameterChoice::StringParam("r".into())));
+    parameters.insert("shared_memory_byte_size".into(), text(ParameterChoice::Int64Param(8)));
+    shared.raw_input_contents.clear();
     assert_eq!(refusal(&mut client, shared).await.code(), Code::Unimplemented);
 }
 

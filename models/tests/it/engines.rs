@@ -54,7 +54,7 @@ fn config_for(engine: EngineKind) -> BundleConfig {
 }
 
 /// ONNX Runtime where the environment names it; without it half of the suite is left out.
-fn onnx() -> Option<OnnxEngine> {
+pub(crate) fn onnx() -> Option<OnnxEngine> {
     let engine = OnnxEngine::find(None, &[], OnnxOptions::default());
     match engine {
         Ok(engine) => Some(engine),

@@ -6,6 +6,7 @@
 mod bundle;
 mod bundles;
 mod config;
+mod dtypes;
 mod engines;
 mod families;
 mod limits;

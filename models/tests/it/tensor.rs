@@ -51,6 +51,20 @@ proptest! {
     }
 
     #[test]
+    fn strings_are_cut_and_put_together_like_numbers(
+        rows in prop::collection::vec(prop::collection::vec(prop::collection::vec(any::<u8>(), 0..6), 3), 1..6),
+        at in 0usize..6,
+    ) {
+        let tensor = |rows: &[Vec<Vec<u8>>]| Tensor::from_strings(vec![rows.len(), 3], &rows.concat()).expect("fits");
+        let (at, whole) = (at.min(rows.len()), tensor(&rows));
+        prop_assert_eq!(whole.strings().map(<[u8]>::to_vec).collect::<Vec<_>>(), rows.concat());
+        let (head, tail) = (tensor(&rows[..at]), tensor(&rows[at..]));
+        prop_assert_eq!(&whole.slice_rows(0, at).expect("within"), &head);
+        prop_assert_eq!(&whole.slice_rows(at, rows.len() - at).expect("within"), &tail);
+        prop_assert_eq!(Tensor::concat_rows(&[&head, &tail]).expect("alike"), whole);
+    }
+
+    #[test]
     fn the_first_that_is_not_finite_is_found(count in 1usize..400, at in 0usize..400, bad in 0usize..3) {
         let at = at % count;
         let bad = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY][bad];

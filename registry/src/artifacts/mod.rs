@@ -80,6 +80,17 @@ impl Artifacts {
             let reason = "the files of a registered version do not change; log a new model and register that";
             return Err(RegistryError::Forbidden(format!("`{path}`: {reason}")));
         }
+        self.write(path, body, expected, now_ms).await
+    }
+
+    /// The same at any path, sealed ones too.
+    pub(crate) async fn write<E: Display>(
+        &self,
+        path: &str,
+        body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+        expected: Option<u64>,
+        now_ms: i64,
+    ) -> Result<Artifact, RegistryError> {
         if table::is_folder(&self.database, path).await? {
             return Err(RegistryError::invalid("path", format!("`{path}` is a folder")));
         }

@@ -37,7 +37,12 @@ pub struct Examined {
 
 /// Looks at a version and writes its bundle. Runs what was uploaded: call it where that can do no harm.
 #[must_use]
-pub fn examine(subject: &Subject<'_>, engines: &[Box<dyn Engine>], onnx: Option<&OnnxEngine>, trust: &Trust) -> Examined {
+pub fn examine(
+    subject: &Subject<'_>,
+    engines: &[Box<dyn Engine>],
+    onnx: Option<&OnnxEngine>,
+    trust: &Trust,
+) -> Examined {
     let mut gates = Vec::new();
     let identity = look(subject, engines, onnx, trust, &mut gates).map_err(|gate| gates.push(gate)).ok();
     Examined { gates, identity }
@@ -63,14 +68,20 @@ fn look(
 
 /// A bundle as it is: hashes, signature, card, and the name it was registered under.
 fn own_bundle(subject: &Subject<'_>, trust: &Trust, gates: &mut Vec<Gate>) -> Result<Bundle, Gate> {
-    let opened = Bundle::open_trusted(subject.files, trust).map_err(|error| Gate::failed("integrity", error.to_string()))?;
-    let signed = if opened.signed() { "signed by a trusted key" } else { "not signed; the policy allows that" };
+    let opened = Bundle::open_trusted(subject.files, trust)
+        .map_err(|error| Gate::failed("integrity", error.to_string()))?;
+    let signed =
+        if opened.signed() { "signed by a trusted key" } else { "not signed; the policy allows that" };
     gates.push(Gate::passed("integrity", format!("every file has the hash its manifest says; {signed}")));
     let name = &opened.config().name;
     if name != subject.model {
-        return Err(Gate::failed("name", format!("the bundle is of `{name}`, registered as `{}`", subject.model)));
+        return Err(Gate::failed(
+            "name",
+            format!("the bundle is of `{name}`, registered as `{}`", subject.model),
+        ));
     }
-    copy(subject.files, subject.out).map_err(|error| Gate::failed("integrity", format!("cannot be copied: {error}")))?;
+    copy(subject.files, subject.out)
+        .map_err(|error| Gate::failed("integrity", format!("cannot be copied: {error}")))?;
     Bundle::open_trusted(subject.out, trust).map_err(|error| Gate::failed("integrity", error.to_string()))
 }
 
@@ -84,26 +95,37 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 /// What MLflow's ONNX flavour logged: graph and signature, put together as a bundle.
-fn uploaded_graph(subject: &Subject<'_>, onnx: Option<&OnnxEngine>, gates: &mut Vec<Gate>) -> Result<Bundle, Gate> {
+fn uploaded_graph(
+    subject: &Subject<'_>,
+    onnx: Option<&OnnxEngine>,
+    gates: &mut Vec<Gate>,
+) -> Result<Bundle, Gate> {
     let flavour = |reason: String| Gate::failed("flavour", reason);
     let text = read_text(&subject.files.join(mlmodel::FILE)).map_err(flavour)?;
     let described = MlModel::read(&text).map_err(flavour)?;
     let file = described.onnx_file().ok_or_else(|| flavour(described.conversion()))?.map_err(flavour)?;
     gates.push(Gate::passed("flavour", format!("onnx, graph in {file}")));
-    let engine = onnx.ok_or_else(|| Gate::failed("engine", "ONNX Runtime is not installed: run `make setup`"))?;
+    let engine =
+        onnx.ok_or_else(|| Gate::failed("engine", "ONNX Runtime is not installed: run `make setup`"))?;
     let graph = fs::read(subject.files.join(&file)).map_err(|error| flavour(format!("{file}: {error}")))?;
     let found = engine.inspect(&graph).map_err(|error| Gate::failed("graph", error.to_string()))?;
-    gates.push(Gate::passed("graph", format!("{} inputs, {} outputs", found.inputs.len(), found.outputs.len())));
+    gates.push(Gate::passed(
+        "graph",
+        format!("{} inputs, {} outputs", found.inputs.len(), found.outputs.len()),
+    ));
     let (inputs, outputs) = described.signature().map_err(|reason| Gate::failed("signature", reason))?;
-    let signature = onnx::agreed(found, &inputs, &outputs).map_err(|reason| Gate::failed("signature", reason))?;
+    let signature =
+        onnx::agreed(found, &inputs, &outputs).map_err(|reason| Gate::failed("signature", reason))?;
     gates.push(Gate::passed("signature", "the graph has the tensors of the MLmodel's signature"));
-    onnx::bundle(subject, engine, graph, &signature).map_err(|error| Gate::failed("golden", error.to_string()))
+    onnx::bundle(subject, engine, graph, &signature)
+        .map_err(|error| Gate::failed("golden", error.to_string()))
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
     let unreadable = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            "there is neither a model.toml (a bundle) nor an MLmodel (an MLflow model) among the files".to_owned()
+            "there is neither a model.toml (a bundle) nor an MLmodel (an MLflow model) among the files"
+                .to_owned()
         }
         _ => error.to_string(),
     };
@@ -128,7 +150,10 @@ fn golden_and_latency(bundle: &Bundle, engine: &dyn Engine, gates: &mut Vec<Gate
         model.run(models::Batch { tensors: inputs.clone() }).map_err(golden)?;
         best_us = best_us.min(start.elapsed().as_secs_f64() * 1e6);
     }
-    gates.push(Gate::passed("latency", format!("{best_us:.0} us for {rows} rows, the fastest of {LATENCY_RUNS} runs")));
+    gates.push(Gate::passed(
+        "latency",
+        format!("{best_us:.0} us for {rows} rows, the fastest of {LATENCY_RUNS} runs"),
+    ));
     gates.push(Gate::passed("card", format!("{} bytes", bundle.card().len())));
     Ok(())
 }

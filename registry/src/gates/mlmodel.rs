@@ -76,29 +76,57 @@ impl MlModel {
         let flavour = self.flavors.get("onnx")?;
         let file = flavour.get("data").and_then(Value::as_str).unwrap_or("model.onnx");
         let is_plain = !file.is_empty() && !file.contains(['/', '\\']) && file != "..";
-        Some(if is_plain { Ok(file.to_owned()) } else { Err(format!("{FILE}: `{file}` is no plain file name")) })
+        Some(if is_plain {
+            Ok(file.to_owned())
+        } else {
+            Err(format!("{FILE}: `{file}` is no plain file name"))
+        })
     }
 
     /// Why a model without an ONNX flavour is not served, with the line that converts it.
     pub(super) fn conversion(&self) -> String {
         let known = [
-            ("sklearn", "mlflow.onnx.log_model(skl2onnx.to_onnx(model, X[:1]), name=\"model\", signature=signature)"),
-            ("xgboost", "mlflow.onnx.log_model(onnxmltools.convert_xgboost(model, initial_types=types), name=\"model\", signature=signature)"),
-            ("lightgbm", "mlflow.onnx.log_model(onnxmltools.convert_lightgbm(model, initial_types=types), name=\"model\", signature=signature)"),
-            ("pytorch", "torch.onnx.export(model, (x,), \"model.onnx\"); mlflow.onnx.log_model(onnx.load(\"model.onnx\"), name=\"model\", signature=signature)"),
-            ("tensorflow", "mlflow.onnx.log_model(tf2onnx.convert.from_keras(model)[0], name=\"model\", signature=signature)"),
-            ("keras", "mlflow.onnx.log_model(tf2onnx.convert.from_keras(model)[0], name=\"model\", signature=signature)"),
+            (
+                "sklearn",
+                "mlflow.onnx.log_model(skl2onnx.to_onnx(model, X[:1]), name=\"model\", signature=signature)",
+            ),
+            (
+                "xgboost",
+                "mlflow.onnx.log_model(onnxmltools.convert_xgboost(model, initial_types=types), name=\"model\", signature=signature)",
+            ),
+            (
+                "lightgbm",
+                "mlflow.onnx.log_model(onnxmltools.convert_lightgbm(model, initial_types=types), name=\"model\", signature=signature)",
+            ),
+            (
+                "pytorch",
+                "torch.onnx.export(model, (x,), \"model.onnx\"); mlflow.onnx.log_model(onnx.load(\"model.onnx\"), name=\"model\", signature=signature)",
+            ),
+            (
+                "tensorflow",
+                "mlflow.onnx.log_model(tf2onnx.convert.from_keras(model)[0], name=\"model\", signature=signature)",
+            ),
+            (
+                "keras",
+                "mlflow.onnx.log_model(tf2onnx.convert.from_keras(model)[0], name=\"model\", signature=signature)",
+            ),
         ];
         let names: Vec<&str> = self.flavors.keys().map(String::as_str).collect();
         let line = known.iter().find(|(name, _)| self.flavors.contains_key(*name));
-        let how = line.map_or("log it with mlflow.onnx.log_model(onnx_model, name=\"model\", signature=signature)", |(_, line)| line);
+        let how = line.map_or(
+            "log it with mlflow.onnx.log_model(onnx_model, name=\"model\", signature=signature)",
+            |(_, line)| line,
+        );
         format!("flavours {} are kept but not served; convert the model: {how}", names.join(", "))
     }
 
     /// Inputs and outputs of the signature; none of a side that is not there.
     pub(super) fn signature(&self) -> Result<(Vec<Named>, Vec<Named>), String> {
         let Some(SignatureText { inputs, outputs }) = &self.signature else {
-            return Err("the model has no signature: log it with signature=mlflow.models.infer_signature(X, y)".into());
+            return Err(
+                "the model has no signature: log it with signature=mlflow.models.infer_signature(X, y)"
+                    .into(),
+            );
         };
         Ok((side("inputs", inputs.as_deref())?, side("outputs", outputs.as_deref())?))
     }
@@ -119,7 +147,8 @@ fn named(side: &str, column: Column) -> Result<Named, String> {
              or a dict of arrays, instead of a table"
         ));
     };
-    let ours = dtype_of(&dtype).ok_or_else(|| format!("{FILE}: signature.{side}: `{shown}` has dtype {dtype}"))?;
+    let ours =
+        dtype_of(&dtype).ok_or_else(|| format!("{FILE}: signature.{side}: `{shown}` has dtype {dtype}"))?;
     Ok(Named { name: column.name.filter(|name| !name.is_empty()), dtype: ours, dims: shape })
 }
 

@@ -1,7 +1,5 @@
 //! From an ONNX graph with an MLflow signature to a bundle of family `generic`.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use models::{
     Bundle, DType, ModelError, Signature, Tensor, TensorSpec,
@@ -26,11 +24,7 @@ const TOLERANCE: f64 = 1e-5;
 const ROWS_MAX: usize = 64;
 
 /// The signature of the graph, if that of the MLmodel names the same tensors.
-pub(super) fn agreed(
-    graph: Signature,
-    inputs: &[Named],
-    outputs: &[Named],
-) -> Result<Signature, String> {
+pub(super) fn agreed(graph: Signature, inputs: &[Named], outputs: &[Named]) -> Result<Signature, String> {
     agree("input", &graph.inputs, inputs)?;
     agree("output", &graph.outputs, outputs)?;
     for spec in graph.inputs.iter().chain(&graph.outputs) {
@@ -105,7 +99,8 @@ fn config(subject: &Subject<'_>, signature: &Signature) -> Result<BundleConfig, 
         family: Family::Generic,
         engine: EngineKind::Onnx,
         task: "generic".into(),
-        intended_use: "Uploaded by its maker; no clinical meaning is known to this server. Not for diagnosis.".into(),
+        intended_use:
+            "Uploaded by its maker; no clinical meaning is known to this server. Not for diagnosis.".into(),
         synthetic: false,
         labels: Vec::new(),
         inputs: tensors(&signature.inputs),
@@ -141,7 +136,10 @@ fn tensor(spec: &TensorSpec) -> Result<Tensor, ModelError> {
     let shape: Vec<usize> = spec.dims.iter().enumerate().map(|(at, dim)| size(at, *dim)).collect();
     let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
     let count = count.filter(|count| *count <= PROBE_ELEMENTS_MAX).ok_or_else(|| {
-        ModelError::input(&spec.name, format!("has more than {PROBE_ELEMENTS_MAX} elements for {PROBE_ROWS} rows"))
+        ModelError::input(
+            &spec.name,
+            format!("has more than {PROBE_ELEMENTS_MAX} elements for {PROBE_ROWS} rows"),
+        )
     })?;
     let data = elements(spec, count)?;
     Tensor::new(spec.dtype, shape, data)
@@ -158,7 +156,10 @@ fn elements(spec: &TensorSpec, count: usize) -> Result<Bytes, ModelError> {
         DType::U32 | DType::I32 => (0..count).flat_map(|at| u32::from(whole(at)).to_le_bytes()).collect(),
         DType::U64 | DType::I64 => (0..count).flat_map(|at| u64::from(whole(at)).to_le_bytes()).collect(),
         DType::F16 | DType::Bf16 | DType::Bytes => {
-            return Err(ModelError::input(&spec.name, format!("{} is not served by the generic family", spec.dtype.oip())));
+            return Err(ModelError::input(
+                &spec.name,
+                format!("{} is not served by the generic family", spec.dtype.oip()),
+            ));
         }
     };
     Ok(bytes.into())

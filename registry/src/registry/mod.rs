@@ -3,6 +3,7 @@
 //! Every change of a model or a version is one transaction that also writes its link of the audit chain: there is no
 //! change without a link, and no link without a change.
 
+mod files;
 mod lifecycle;
 mod logged;
 mod models;

@@ -32,7 +32,7 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Runs one model over every input and prints an answer for each.
 pub(crate) fn run(config: &Config, predict: &cli::Predict, json: bool) -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let inference = app::models::start(config).await?;
+        let (inference, _) = app::models::start(config).await?;
         let handle = inference.handle();
         let served = handle.model(&predict.model, None)?;
         let family =

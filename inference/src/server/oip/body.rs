@@ -5,15 +5,16 @@
 //! The value 0 means that the whole body is the one input of the model.
 
 use bytes::Bytes;
-use models::{Signature, Tensor};
+use models::Signature;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
     decode::{WireData, WireTensor},
     elements::{Elements, Written},
-    outputs,
-    parameters::{Treatment, check_tensor_parameter},
+    memory::{Reader, Window},
+    outputs::{self, Delivered},
+    parameters::{Parameter, TensorParameters, Treatment},
 };
 use crate::{InferError, Response};
 
@@ -33,6 +34,7 @@ pub(crate) struct Asked {
 pub(super) struct AskedOutput {
     pub(super) name: String,
     binary: Option<bool>,
+    pub(super) parameters: TensorParameters,
 }
 
 #[derive(Deserialize)]
@@ -63,11 +65,13 @@ struct OutputJson {
     parameters: Map<String, Value>,
 }
 
-/// Reads a body whose JSON part has `header_bytes`, or is the whole body.
+/// Reads a body whose JSON part has `header_bytes`, or is the whole body, and what of its inputs lies in shared
+/// memory.
 pub(crate) fn read(
     body: &Bytes,
     header_bytes: Option<usize>,
     signature: &Signature,
+    reader: &mut Reader<'_>,
 ) -> Result<Asked, InferError> {
     if header_bytes == Some(0) {
         return read_raw(body.clone(), signature);
@@ -81,7 +85,7 @@ pub(crate) fn read(
         InferError::Malformed(format!("failed to parse the request JSON buffer: {error}"))
     })?;
     let mut rest = body.slice(end..);
-    let inputs = request.inputs.into_iter().map(|input| read_input(input, &mut rest));
+    let inputs = request.inputs.into_iter().map(|input| read_input(input, &mut rest, reader));
     let inputs = inputs.collect::<Result<_, _>>()?;
     if !rest.is_empty() {
         return Err(InferError::Malformed(format!(
@@ -91,17 +95,27 @@ pub(crate) fn read(
     }
     let mut treatment = Treatment::default();
     for (name, value) in &request.parameters {
-        treatment.apply(name, value.as_u64())?;
+        treatment.apply(name, Parameter::of_json(value).whole())?;
     }
     let outputs = request.outputs.into_iter().map(read_output).collect::<Result<_, _>>()?;
     let binary = request.parameters.get("binary_data_output").and_then(Value::as_bool).unwrap_or(false);
     Ok(Asked { id: request.id, treatment, inputs, outputs, binary })
 }
 
-fn read_input(input: InputJson, rest: &mut Bytes) -> Result<WireTensor, InferError> {
+fn read_input(input: InputJson, rest: &mut Bytes, reader: &mut Reader<'_>) -> Result<WireTensor, InferError> {
     let InputJson { name, datatype, shape, parameters, data } = input;
-    parameters.keys().try_for_each(|parameter| check_tensor_parameter(&name, parameter))?;
+    let TensorParameters { place, classes } = parameters_of(&name, &parameters)?;
+    if classes.is_some() {
+        return Err(InferError::input(name, "classification is asked of an output"));
+    }
     let data = match (parameters.get("binary_data_size"), data) {
+        (None, None) if place.is_some() => {
+            let bytes = place.map(|place| reader.read(&name, &place)).transpose()?;
+            WireData::Raw(bytes.unwrap_or_default())
+        }
+        _ if place.is_some() => {
+            return Err(InferError::input(name, "lies in shared memory and has data besides"));
+        }
         (None, Some(elements)) => {
             let short = InferError::input(
                 &name,
@@ -137,9 +151,16 @@ fn count(shape: &[i64]) -> Option<usize> {
 
 fn read_output(output: OutputJson) -> Result<AskedOutput, InferError> {
     let OutputJson { name, parameters } = output;
-    parameters.keys().try_for_each(|parameter| check_tensor_parameter(&name, parameter))?;
     let binary = parameters.get("binary_data").and_then(Value::as_bool);
-    Ok(AskedOutput { name, binary })
+    let parameters = parameters_of(&name, &parameters)?;
+    Ok(AskedOutput { name, binary, parameters })
+}
+
+fn parameters_of(tensor: &str, parameters: &Map<String, Value>) -> Result<TensorParameters, InferError> {
+    TensorParameters::read(
+        tensor,
+        parameters.iter().map(|(name, value)| (name.as_str(), Parameter::of_json(value))),
+    )
 }
 
 /// The whole body as the only input; its rows follow from its size.
@@ -183,14 +204,17 @@ struct WrittenOutput<'a> {
     datatype: &'static str,
     shape: Vec<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<BinarySize>,
+    parameters: Option<Placing<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Written<'a>>,
 }
 
+/// Where the elements are that do not stand in the JSON.
 #[derive(Serialize)]
-struct BinarySize {
-    binary_data_size: usize,
+#[serde(untagged)]
+enum Placing<'a> {
+    Behind { binary_data_size: usize },
+    Stored { shared_memory_region: &'a str, shared_memory_offset: u64, shared_memory_byte_size: usize },
 }
 
 /// A body and, when bytes follow the JSON, the length of the JSON.
@@ -199,35 +223,44 @@ pub(super) struct Answer {
     pub(super) header_bytes: Option<usize>,
 }
 
-/// Writes the outputs at `places` of `response`, each as JSON or as bytes, as `asked`.
+/// Writes `outputs` of `response`, each as JSON, as bytes or as the place it was put to, as `asked`.
 pub(super) fn write(
     asked: &Asked,
-    signature: &Signature,
-    places: &[usize],
+    outputs: &[Delivered<'_>],
     response: &Response,
 ) -> Result<Answer, InferError> {
-    let binary = |at: usize| asked.outputs.get(at).and_then(|output| output.binary).unwrap_or(asked.binary);
-    let describe = |(at, place): (usize, &usize)| {
-        let tensor: &Tensor = &response.tensors[*place];
-        WrittenOutput {
-            name: &signature.outputs[*place].name,
-            datatype: tensor.dtype().oip(),
-            shape: outputs::shape(tensor),
-            parameters: binary(at).then_some(BinarySize { binary_data_size: tensor.data().len() }),
-            data: (!binary(at)).then_some(Written(tensor)),
-        }
-    };
+    let wants_bytes =
+        |at: usize| asked.outputs.get(at).and_then(|output| output.binary).unwrap_or(asked.binary);
+    let behind = |at: usize| outputs[at].stored.is_none() && wants_bytes(at);
+    let written = outputs.iter().enumerate().map(|(at, Delivered { name, tensor, stored })| {
+        let bytes = tensor.data().len();
+        let parameters = match stored {
+            Some(window) => Some(stored_at(window, bytes)),
+            None => behind(at).then_some(Placing::Behind { binary_data_size: bytes }),
+        };
+        let data = parameters.is_none().then_some(Written(tensor));
+        let shape = outputs::shape(tensor);
+        WrittenOutput { name, datatype: tensor.dtype().oip(), shape, parameters, data }
+    });
     let json = ResponseJson {
         model_name: &response.model,
         model_version: &response.version,
         id: &asked.id,
-        outputs: places.iter().enumerate().map(describe).collect(),
+        outputs: written.collect(),
     };
     // The one way this fails is a datatype without a JSON form.
     let mut body = serde_json::to_vec(&json).map_err(|error| InferError::Malformed(error.to_string()))?;
-    let header_bytes = (0..places.len()).any(binary).then_some(body.len());
-    for (_, place) in places.iter().enumerate().filter(|(at, _)| binary(*at)) {
-        body.extend_from_slice(response.tensors[*place].data());
+    let header_bytes = (0..outputs.len()).any(behind).then_some(body.len());
+    for (_, output) in outputs.iter().enumerate().filter(|(at, _)| behind(*at)) {
+        body.extend_from_slice(output.tensor.data());
     }
     Ok(Answer { body, header_bytes })
+}
+
+fn stored_at(window: &Window, bytes: usize) -> Placing<'_> {
+    Placing::Stored {
+        shared_memory_region: window.region(),
+        shared_memory_offset: window.offset(),
+        shared_memory_byte_size: bytes,
+    }
 }

@@ -4,12 +4,15 @@
 //! Each case is a handful of random bytes that steer the making of a request; a second
 //! handful damages its encoding. Shrinking the bytes shrinks the request.
 
+use std::{collections::HashMap, sync::OnceLock};
+
 use bytes::Bytes;
 use models::{DType, Signature, TensorSpec};
 use proptest::prelude::*;
 use prost::Message;
 use proto::inference::{
-    InferTensorContents, ModelInferRequest,
+    InferParameter, InferTensorContents, ModelInferRequest,
+    infer_parameter::ParameterChoice,
     model_infer_request::{InferInputTensor, InferRequestedOutputTensor},
 };
 use serde_json::{Value, json};
@@ -17,13 +20,32 @@ use serde_json::{Value, json};
 use super::{
     body,
     decode::{self, Subject},
-    grpc, outputs,
+    infer,
+    memory::{Reader, Regions, register},
+    outputs,
 };
 
 const CASES_MIN: u32 = 4096;
 const NAMES: [&str; 5] = ["a", "b", "c", "", "\u{0}é"];
 const SIZES: [i64; 10] = [0, 1, 2, 3, -1, -2, i64::MAX, i64::MIN, 1 << 32, 1 << 62];
 const SUBJECT: Subject<'_> = Subject { model: "fuzz", id: "" };
+
+/// One region `r` of 16 bytes, the same for every case.
+fn regions() -> &'static Regions {
+    static REGIONS: OnceLock<(Regions, tempfile::TempDir)> = OnceLock::new();
+    let (regions, _) = REGIONS.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("object"), [1; 24]).expect("written");
+        let regions = Regions::new(folder.path().to_path_buf(), 4);
+        register(Some(&regions), "r", "/object", 8, 16).expect("registered");
+        (regions, folder)
+    });
+    regions
+}
+
+fn reader() -> Reader<'static> {
+    Reader::new(Some(regions()), 1 << 20)
+}
 
 /// Decisions drawn from random bytes; zeros when they run out.
 struct Dice<'a>(std::slice::Iter<'a, u8>);
@@ -52,6 +74,33 @@ impl Dice<'_> {
 
     fn float(&mut self) -> f32 {
         self.pick(&[0.0, 1.5, -1.0, f32::NAN, f32::INFINITY, f32::MAX])
+    }
+}
+
+const PARAMETERS: [&str; 5] =
+    ["shared_memory_region", "shared_memory_byte_size", "shared_memory_offset", "classification", "other"];
+
+/// Mostly none, sometimes a place in the region that fits, sometimes anything.
+fn parameters(dice: &mut Dice<'_>) -> HashMap<String, InferParameter> {
+    let parameter = |choice| InferParameter { parameter_choice: Some(choice) };
+    let whole = |value| parameter(ParameterChoice::Int64Param(value));
+    match dice.below(4) {
+        0 => {
+            let any = |dice: &mut Dice<'_>| match dice.below(5) {
+                0 => whole(dice.pick(&SIZES)),
+                1 => parameter(ParameterChoice::Uint64Param(u64::MAX)),
+                2 => parameter(ParameterChoice::StringParam(dice.pick(&["r", "s", ""]).to_owned())),
+                3 => parameter(ParameterChoice::BoolParam(true)),
+                _ => InferParameter::default(),
+            };
+            dice.many(4, |dice| (dice.pick(&PARAMETERS).to_owned(), any(dice))).into_iter().collect()
+        }
+        1 => {
+            let region = parameter(ParameterChoice::StringParam("r".to_owned()));
+            let size = dice.pick(&[2, 4, 8, 16, 17]);
+            [(PARAMETERS[0].to_owned(), region), (PARAMETERS[1].to_owned(), whole(size))].into()
+        }
+        _ => HashMap::new(),
     }
 }
 
@@ -86,11 +135,11 @@ fn grpc_request(dice: &mut Dice<'_>, signature: &Signature) -> ModelInferRequest
             fp64_contents: dice.many(5, |dice| f64::from(dice.float())),
             bytes_contents: dice.many(5, |dice| Bytes::from(vec![7; dice.below(9)])),
         }),
-        ..InferInputTensor::default()
+        parameters: parameters(dice),
     };
     let output = |dice: &mut Dice<'_>| InferRequestedOutputTensor {
         name: dice.pick(&NAMES).to_owned(),
-        ..InferRequestedOutputTensor::default()
+        parameters: parameters(dice),
     };
     let inputs: Vec<_> = (0..dice.pick(&[1, 1, 2, 0, 3])).map(|_| input(dice)).collect();
     let raw = |dice: &mut Dice<'_>| {
@@ -115,10 +164,12 @@ fn damage(bytes: &mut Vec<u8>, dice: &mut Dice<'_>) {
 
 fn check_grpc(request: ModelInferRequest, signature: &Signature) {
     let ModelInferRequest { inputs, outputs: asked, raw_input_contents, .. } = request;
-    if let Ok(places) = outputs::places(SUBJECT, signature, asked.iter().map(|output| output.name.as_str())) {
-        assert!(places.iter().all(|place| *place < signature.outputs.len()));
+    if let Ok(asked) = infer::asked(&asked) {
+        let wanted = outputs::wanted(SUBJECT, signature, Some(regions()), asked.into_iter());
+        assert!(wanted.is_err() || wanted.is_ok_and(|wanted| wanted.len() <= signature.outputs.len()));
     }
-    let Ok(wires) = grpc::wire_tensors(SUBJECT, inputs, raw_input_contents, 1 << 20) else { return };
+    let wires = infer::wire_tensors(SUBJECT, inputs, raw_input_contents, 1 << 20, &mut reader());
+    let Ok(wires) = wires else { return };
     check_tensors(decode::tensors(SUBJECT, signature, wires), signature);
 }
 
@@ -158,6 +209,9 @@ fn rest_body(dice: &mut Dice<'_>, signature: &Signature) -> (Vec<u8>, Option<usi
             let size = dice.pick(&[8, 4, 2, 16, 0, 9]);
             input["parameters"] = json!({ "binary_data_size": size });
             tail.extend(std::iter::repeat_n(1, size));
+        } else if dice.below(3) == 0 {
+            let (region, size) = (dice.pick(&["r", "s"]), dice.pick(&[8, 16, 17, -1]));
+            input["parameters"] = json!({ "shared_memory_region": region, "shared_memory_byte_size": size });
         }
         input
     };
@@ -177,7 +231,7 @@ fn rest_body(dice: &mut Dice<'_>, signature: &Signature) -> (Vec<u8>, Option<usi
 }
 
 fn check_rest(bytes: &Bytes, length: Option<usize>, signature: &Signature) {
-    if let Ok(asked) = body::read(bytes, length, signature) {
+    if let Ok(asked) = body::read(bytes, length, signature, &mut reader()) {
         check_tensors(decode::tensors(SUBJECT, signature, asked.inputs), signature);
     }
 }
@@ -240,7 +294,8 @@ fn some_requests_are_let_through() {
         let dice = &mut Dice(bytes.iter());
         let signature = signature(dice);
         let request = grpc_request(dice, &signature);
-        let wires = grpc::wire_tensors(SUBJECT, request.inputs, request.raw_input_contents, 1 << 20);
+        let wires =
+            infer::wire_tensors(SUBJECT, request.inputs, request.raw_input_contents, 1 << 20, &mut reader());
         wires.and_then(|wires| decode::tensors(SUBJECT, &signature, wires)).is_ok()
     });
     assert!(found);

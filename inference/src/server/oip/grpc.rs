@@ -1,29 +1,34 @@
-//! The gRPC face. Answers are always raw: the widely used Python client reads nothing else.
+//! The gRPC face: each method takes its message apart, asks, and puts the answer into a message.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Instant};
 
-use models::TensorSpec;
+use futures::Stream;
 use proto::inference::{
-    InferParameter, ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse,
-    ModelReadyRequest, ModelReadyResponse, RepositoryIndexRequest, RepositoryIndexResponse,
-    ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest,
-    ServerReadyResponse,
+    CudaSharedMemoryRegisterRequest, CudaSharedMemoryRegisterResponse, CudaSharedMemoryStatusRequest,
+    CudaSharedMemoryStatusResponse, CudaSharedMemoryUnregisterRequest, CudaSharedMemoryUnregisterResponse,
+    LogSettingsRequest, LogSettingsResponse, ModelConfigRequest, ModelConfigResponse, ModelInferRequest,
+    ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse,
+    ModelStatisticsRequest, ModelStatisticsResponse, ModelStreamInferResponse, RepositoryIndexRequest,
+    RepositoryIndexResponse, RepositoryModelLoadRequest, RepositoryModelLoadResponse,
+    RepositoryModelUnloadRequest, RepositoryModelUnloadResponse, ServerLiveRequest, ServerLiveResponse,
+    ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
+    SystemSharedMemoryRegisterRequest, SystemSharedMemoryRegisterResponse, SystemSharedMemoryStatusRequest,
+    SystemSharedMemoryStatusResponse, SystemSharedMemoryUnregisterRequest,
+    SystemSharedMemoryUnregisterResponse, TraceSettingRequest, TraceSettingResponse,
     grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer},
-    infer_parameter::ParameterChoice,
-    model_infer_request::InferInputTensor,
-    model_infer_response::InferOutputTensor,
-    model_metadata_response::TensorMetadata,
-    repository_index_response::ModelIndex,
+    log_settings_request, log_settings_response, trace_setting_response,
 };
-use tonic::{Request, Response, Status, async_trait, codec::CompressionEncoding};
+use tonic::{Request, Response, Status, Streaming, async_trait, codec::CompressionEncoding};
 
 use super::{
-    EXTENSIONS, SERVER,
-    decode::{self, Subject, WireData, WireTensor},
-    outputs,
-    parameters::{Treatment, check_tensor_parameter, grpc_timeout},
+    Oip, SERVER, config, describe,
+    infer::{self, given},
+    log::{LogSettings, LogValue},
+    memory,
+    parameters::grpc_timeout,
+    repository, stream,
 };
-use crate::{Handle, InferError, ModelState};
+use crate::{InferError, ModelState};
 
 /// Room above the request limit for names and framing, and so that a request a little too
 /// large is refused by us, in words that name the field.
@@ -32,214 +37,207 @@ const FRAME_BYTES: usize = 8 << 20;
 /// The service; see [`grpc`].
 #[derive(Debug)]
 pub struct OipService {
-    handle: Handle,
+    oip: Oip,
 }
 
-/// The Open Inference Protocol as a tonic service over `handle`. Compressed requests are
+/// The Open Inference Protocol as a tonic service. Compressed requests are
 /// read; answers are small and go uncompressed.
-pub fn grpc(handle: Handle) -> GrpcInferenceServiceServer<OipService> {
-    let bytes_max = handle.limits().request_bytes_max.saturating_add(FRAME_BYTES);
-    GrpcInferenceServiceServer::new(OipService { handle })
+pub fn grpc(oip: impl Into<Oip>) -> GrpcInferenceServiceServer<OipService> {
+    let oip = oip.into();
+    let bytes_max = oip.handle().limits().request_bytes_max.saturating_add(FRAME_BYTES);
+    GrpcInferenceServiceServer::new(OipService { oip })
         .max_decoding_message_size(bytes_max)
         .accept_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Deflate)
 }
 
+type Answer<T> = Result<Response<T>, Status>;
+
 #[async_trait]
 impl GrpcInferenceService for OipService {
-    async fn server_live(
-        &self,
-        _: Request<ServerLiveRequest>,
-    ) -> Result<Response<ServerLiveResponse>, Status> {
+    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Answer<ServerLiveResponse> {
         Ok(Response::new(ServerLiveResponse { live: true }))
     }
 
-    async fn server_ready(
-        &self,
-        _: Request<ServerReadyRequest>,
-    ) -> Result<Response<ServerReadyResponse>, Status> {
-        Ok(Response::new(ServerReadyResponse { ready: self.handle.readiness().ready }))
+    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Answer<ServerReadyResponse> {
+        Ok(Response::new(ServerReadyResponse { ready: self.oip.handle().readiness().ready }))
     }
 
-    async fn model_ready(
-        &self,
-        request: Request<ModelReadyRequest>,
-    ) -> Result<Response<ModelReadyResponse>, Status> {
+    async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
         let ModelReadyRequest { name, version } = request.into_inner();
-        let served = self.handle.model(&name, given(&version));
+        let served = self.oip.handle().model(&name, given(&version));
         let ready = served.is_ok_and(|served| served.state() == ModelState::Ready);
         Ok(Response::new(ModelReadyResponse { ready }))
     }
 
-    async fn server_metadata(
-        &self,
-        _: Request<ServerMetadataRequest>,
-    ) -> Result<Response<ServerMetadataResponse>, Status> {
+    async fn server_metadata(&self, _: Request<ServerMetadataRequest>) -> Answer<ServerMetadataResponse> {
         Ok(Response::new(ServerMetadataResponse {
             name: SERVER.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            extensions: EXTENSIONS.map(str::to_owned).to_vec(),
+            extensions: self.oip.extensions(),
         }))
     }
 
-    async fn model_metadata(
-        &self,
-        request: Request<ModelMetadataRequest>,
-    ) -> Result<Response<ModelMetadataResponse>, Status> {
+    async fn model_metadata(&self, request: Request<ModelMetadataRequest>) -> Answer<ModelMetadataResponse> {
         let ModelMetadataRequest { name, version } = request.into_inner();
-        Ok(Response::new(metadata(&self.handle, &name, given(&version))?))
+        Ok(Response::new(describe::metadata(self.oip.handle(), &name, given(&version))?))
     }
 
-    async fn model_infer(
-        &self,
-        request: Request<ModelInferRequest>,
-    ) -> Result<Response<ModelInferResponse>, Status> {
+    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
         let timeout = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let timeout = timeout.and_then(grpc_timeout);
-        Ok(Response::new(infer(&self.handle, request.into_inner(), timeout).await?))
+        Ok(Response::new(infer::infer(&self.oip, request.into_inner(), timeout).await?))
+    }
+
+    type ModelStreamInferStream =
+        Pin<Box<dyn Stream<Item = Result<ModelStreamInferResponse, Status>> + Send + 'static>>;
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<ModelInferRequest>>,
+    ) -> Answer<Self::ModelStreamInferStream> {
+        let timeout = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok());
+        let until = timeout.and_then(grpc_timeout).and_then(|timeout| Instant::now().checked_add(timeout));
+        let answers = stream::answers(self.oip.clone(), request.into_inner(), until);
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn model_config(&self, request: Request<ModelConfigRequest>) -> Answer<ModelConfigResponse> {
+        let ModelConfigRequest { name, version } = request.into_inner();
+        let config = config::config(self.oip.handle(), &name, given(&version))?;
+        Ok(Response::new(ModelConfigResponse { config: Some(config) }))
+    }
+
+    async fn model_statistics(
+        &self,
+        request: Request<ModelStatisticsRequest>,
+    ) -> Answer<ModelStatisticsResponse> {
+        let ModelStatisticsRequest { name, version } = request.into_inner();
+        let model_stats = describe::statistics(self.oip.handle(), &name, given(&version))?;
+        Ok(Response::new(ModelStatisticsResponse { model_stats }))
     }
 
     async fn repository_index(
         &self,
         request: Request<RepositoryIndexRequest>,
-    ) -> Result<Response<RepositoryIndexResponse>, Status> {
+    ) -> Answer<RepositoryIndexResponse> {
         let RepositoryIndexRequest { repository_name: _, ready } = request.into_inner();
-        Ok(Response::new(RepositoryIndexResponse { models: index(&self.handle, ready) }))
+        Ok(Response::new(RepositoryIndexResponse { models: describe::index(self.oip.handle(), ready) }))
     }
-}
 
-/// An empty version stands for the one that serves.
-fn given(version: &str) -> Option<&str> {
-    Some(version).filter(|version| !version.is_empty())
-}
+    async fn repository_model_load(
+        &self,
+        request: Request<RepositoryModelLoadRequest>,
+    ) -> Answer<RepositoryModelLoadResponse> {
+        let RepositoryModelLoadRequest { repository_name, model_name, parameters } = request.into_inner();
+        let model_name = repository::model_of(repository_name, model_name);
+        repository::load(&self.oip, &model_name, parameters.keys().map(String::as_str)).await?;
+        Ok(Response::new(RepositoryModelLoadResponse { model_name, is_loaded: true }))
+    }
 
-/// Every known version with its state.
-pub(super) fn index(handle: &Handle, ready_only: bool) -> Vec<ModelIndex> {
-    let entry = |status: crate::ModelStatus| {
-        let (state, reason) = match status.state {
-            ModelState::Ready => ("READY", String::new()),
-            ModelState::Unavailable { reason } => ("UNAVAILABLE", reason),
-        };
-        ModelIndex { name: status.name, version: status.version, state: state.to_owned(), reason }
-    };
-    let models = handle.models().into_iter();
-    models.filter(|status| !ready_only || status.state == ModelState::Ready).map(entry).collect()
-}
+    async fn repository_model_unload(
+        &self,
+        request: Request<RepositoryModelUnloadRequest>,
+    ) -> Answer<RepositoryModelUnloadResponse> {
+        // No model depends on another, so there is nothing more to unload.
+        let RepositoryModelUnloadRequest { repository_name, model_name, parameters: _ } =
+            request.into_inner();
+        let model_name = repository::model_of(repository_name, model_name);
+        repository::unload(&self.oip, &model_name)?;
+        Ok(Response::new(RepositoryModelUnloadResponse { model_name, is_unloaded: true }))
+    }
 
-/// Versions, engine and signature of a model.
-pub(super) fn metadata(
-    handle: &Handle,
-    name: &str,
-    version: Option<&str>,
-) -> Result<ModelMetadataResponse, InferError> {
-    let served = handle.model(name, version)?;
-    let describe = |spec: &TensorSpec| TensorMetadata {
-        name: spec.name.clone(),
-        datatype: spec.dtype.oip().to_owned(),
-        shape: spec.dims.clone(),
-    };
-    let versions = match version {
-        Some(version) => vec![version.to_owned()],
-        None => handle.versions(name),
-    };
-    let signature = served.signature();
-    let properties = [("family", served.family()), ("task", served.task()), ("version", served.version())];
-    Ok(ModelMetadataResponse {
-        name: served.name().to_owned(),
-        versions,
-        platform: served.platform().to_owned(),
-        inputs: signature.inputs.iter().map(describe).collect(),
-        outputs: signature.outputs.iter().map(describe).collect(),
-        properties: properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-    })
-}
+    async fn system_shared_memory_status(
+        &self,
+        request: Request<SystemSharedMemoryStatusRequest>,
+    ) -> Answer<SystemSharedMemoryStatusResponse> {
+        let regions = memory::status(self.oip.regions(), &request.into_inner().name)?;
+        let regions = regions.into_iter().map(|region| (region.name.clone(), region)).collect();
+        Ok(Response::new(SystemSharedMemoryStatusResponse { regions }))
+    }
 
-async fn infer(
-    handle: &Handle,
-    request: ModelInferRequest,
-    timeout: Option<Duration>,
-) -> Result<ModelInferResponse, InferError> {
-    let ModelInferRequest { model_name, model_version, id, parameters, inputs, outputs, raw_input_contents } =
-        request;
-    let mut treatment = Treatment::default();
-    if let Some(timeout) = timeout {
-        treatment.limit(timeout);
+    async fn system_shared_memory_register(
+        &self,
+        request: Request<SystemSharedMemoryRegisterRequest>,
+    ) -> Answer<SystemSharedMemoryRegisterResponse> {
+        let SystemSharedMemoryRegisterRequest { name, key, offset, byte_size } = request.into_inner();
+        memory::register(self.oip.regions(), &name, &key, offset, byte_size)?;
+        Ok(Response::new(SystemSharedMemoryRegisterResponse {}))
     }
-    for (name, parameter) in &parameters {
-        treatment.apply(name, whole(parameter))?;
-    }
-    for output in &outputs {
-        output.parameters.keys().try_for_each(|name| check_tensor_parameter(&output.name, name))?;
-    }
-    let served = handle.model(&model_name, given(&model_version))?;
-    let subject = Subject { model: &model_name, id: &id };
-    let signature = served.signature();
-    let places = outputs::places(subject, signature, outputs.iter().map(|output| output.name.as_str()))?;
-    let wires = wire_tensors(subject, inputs, raw_input_contents, handle.limits().request_bytes_max)?;
-    let tensors = decode::tensors(subject, signature, wires)?;
-    let answer = handle.infer_on(&served, tensors, treatment.priority, treatment.deadline).await?;
-    let mut response = ModelInferResponse {
-        model_version: answer.version.to_string(),
-        outputs: Vec::with_capacity(places.len()),
-        raw_output_contents: Vec::with_capacity(places.len()),
-        ..ModelInferResponse::default()
-    };
-    for place in places {
-        let (spec, tensor) = (&signature.outputs[place], &answer.tensors[place]);
-        response.outputs.push(InferOutputTensor {
-            name: spec.name.clone(),
-            datatype: tensor.dtype().oip().to_owned(),
-            shape: outputs::shape(tensor),
-            ..InferOutputTensor::default()
-        });
-        response.raw_output_contents.push(tensor.data().clone());
-    }
-    (response.model_name, response.id) = (model_name, id);
-    Ok(response)
-}
 
-/// Pairs every input with its bytes, raw or typed.
-pub(super) fn wire_tensors(
-    subject: Subject<'_>,
-    inputs: Vec<InferInputTensor>,
-    raw: Vec<bytes::Bytes>,
-    bytes_max: usize,
-) -> Result<Vec<WireTensor>, InferError> {
-    let raw_used = !raw.is_empty();
-    if raw_used && raw.len() != inputs.len() {
-        let text = format!("raw_input_contents has {} entries for {} inputs", raw.len(), inputs.len());
-        return Err(subject.fault(&text));
+    async fn system_shared_memory_unregister(
+        &self,
+        request: Request<SystemSharedMemoryUnregisterRequest>,
+    ) -> Answer<SystemSharedMemoryUnregisterResponse> {
+        memory::unregister(self.oip.regions(), &request.into_inner().name);
+        Ok(Response::new(SystemSharedMemoryUnregisterResponse {}))
     }
-    if raw.iter().map(bytes::Bytes::len).sum::<usize>() > bytes_max {
-        return Err(InferError::TooLarge { what: "raw_input_contents".into(), limit_bytes: bytes_max });
-    }
-    let mut raw = raw.into_iter();
-    let mut wires = Vec::with_capacity(inputs.len());
-    for input in inputs {
-        let InferInputTensor { name, datatype, shape, parameters, contents } = input;
-        parameters.keys().try_for_each(|parameter| check_tensor_parameter(&name, parameter))?;
-        let data = match (raw.next(), contents) {
-            (Some(bytes), None) => WireData::Raw(bytes),
-            (Some(_), Some(_)) => {
-                return Err(subject.fault(&format!(
-                    "contents field must not be specified when using raw_input_contents for '{name}' for model '{}'",
-                    subject.model
-                )));
-            }
-            (None, contents) => WireData::Typed(contents.unwrap_or_default()),
-        };
-        wires.push(WireTensor { name, datatype, shape, data });
-    }
-    Ok(wires)
-}
 
-/// A parameter as a whole number; Python clients send priorities unsigned and timeouts signed.
-fn whole(parameter: &InferParameter) -> Option<u64> {
-    match parameter.parameter_choice.as_ref()? {
-        ParameterChoice::Uint64Param(value) => Some(*value),
-        ParameterChoice::Int64Param(value) => u64::try_from(*value).ok(),
-        ParameterChoice::BoolParam(_) | ParameterChoice::StringParam(_) | ParameterChoice::DoubleParam(_) => {
-            None
+    async fn cuda_shared_memory_status(
+        &self,
+        request: Request<CudaSharedMemoryStatusRequest>,
+    ) -> Answer<CudaSharedMemoryStatusResponse> {
+        if !request.into_inner().name.is_empty() {
+            return Err(memory::no_cuda().into());
         }
+        Ok(Response::new(CudaSharedMemoryStatusResponse::default()))
     }
+
+    async fn cuda_shared_memory_register(
+        &self,
+        _: Request<CudaSharedMemoryRegisterRequest>,
+    ) -> Answer<CudaSharedMemoryRegisterResponse> {
+        Err(memory::no_cuda().into())
+    }
+
+    async fn cuda_shared_memory_unregister(
+        &self,
+        _: Request<CudaSharedMemoryUnregisterRequest>,
+    ) -> Answer<CudaSharedMemoryUnregisterResponse> {
+        Ok(Response::new(CudaSharedMemoryUnregisterResponse {}))
+    }
+
+    async fn trace_setting(&self, request: Request<TraceSettingRequest>) -> Answer<TraceSettingResponse> {
+        let TraceSettingRequest { settings, model_name } = request.into_inner();
+        let (trace, handle) = (self.oip.trace(), self.oip.handle());
+        let changes: Vec<_> = settings.into_iter().map(|(name, setting)| (name, setting.value)).collect();
+        let settings = match changes.as_slice() {
+            [] => trace.settings(handle, &model_name)?,
+            changes => trace.update(handle, &model_name, changes)?,
+        };
+        let tell = |(name, value): (&str, Vec<String>)| {
+            (name.to_owned(), trace_setting_response::SettingValue { value })
+        };
+        Ok(Response::new(TraceSettingResponse { settings: settings.into_iter().map(tell).collect() }))
+    }
+
+    async fn log_settings(&self, request: Request<LogSettingsRequest>) -> Answer<LogSettingsResponse> {
+        let log = self.oip.log();
+        let read = |(name, setting): (String, log_settings_request::SettingValue)| {
+            use log_settings_request::setting_value::ParameterChoice as Choice;
+            let value = match setting.parameter_choice {
+                Some(Choice::BoolParam(on)) => LogValue::Bool(on),
+                Some(Choice::Uint32Param(number)) => LogValue::Number(number),
+                Some(Choice::StringParam(text)) => LogValue::Text(text),
+                None => return Err(InferError::input(name, "has no value")),
+            };
+            Ok((name, value))
+        };
+        let changes = request.into_inner().settings.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let settings = if changes.is_empty() { log.settings() } else { log.update(&changes)? };
+        Ok(Response::new(log_answer(&settings)))
+    }
+}
+
+fn log_answer(settings: &LogSettings) -> LogSettingsResponse {
+    use log_settings_response::{SettingValue, setting_value::ParameterChoice as Choice};
+    let tell = |(name, value): (&str, LogValue)| {
+        let choice = match value {
+            LogValue::Bool(on) => Choice::BoolParam(on),
+            LogValue::Number(number) => Choice::Uint32Param(number),
+            LogValue::Text(text) => Choice::StringParam(text),
+        };
+        (name.to_owned(), SettingValue { parameter_choice: Some(choice) })
+    };
+    LogSettingsResponse { settings: settings.written().into_iter().map(tell).collect() }
 }

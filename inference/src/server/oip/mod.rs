@@ -2,20 +2,30 @@
 //! Triton and KServe speak it.
 
 mod body;
+mod classify;
+mod config;
 mod decode;
+mod describe;
 mod elements;
 #[cfg(test)]
 mod fuzz;
 mod grpc;
+mod infer;
+mod log;
+mod memory;
 mod outputs;
 mod parameters;
+mod repository;
 mod rest;
+mod state;
+mod stream;
+mod trace;
 mod typed;
 
 pub use grpc::{OipService, grpc};
+pub use log::{LogControl, LogSettings};
 pub use rest::rest;
+pub use state::{Oip, OipOptions};
 
 /// Name in the server metadata.
 const SERVER: &str = "manpasik";
-/// Protocol extensions that this server offers, in the names the protocol gives them.
-const EXTENSIONS: [&str; 3] = ["schedule_policy", "binary_tensor_data", "parameters"];

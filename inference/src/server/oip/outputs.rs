@@ -1,32 +1,100 @@
-//! Which outputs a request gets, and in which order.
+//! Which outputs a request gets, in which order, and in which form: as they are, as classes, or put into shared
+//! memory.
+
+use std::borrow::Cow;
 
 use models::{Signature, Tensor};
 
-use super::decode::Subject;
-use crate::InferError;
+use super::{
+    classify,
+    decode::Subject,
+    memory::{Regions, Window, enabled},
+    parameters::TensorParameters,
+};
+use crate::{InferError, Response, Served};
 
-/// Places in the signature of the outputs named, in the order asked for; all of them when
-/// none is named. Unknown and repeated names are refused.
-pub(super) fn places<'a>(
+/// One output as it was asked for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Place in the signature.
+    place: usize,
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    Tensor,
+    Classes(usize),
+    Stored(Window),
+}
+
+/// One output of an answer.
+#[derive(Debug)]
+pub(super) struct Delivered<'a> {
+    pub(super) name: &'a str,
+    pub(super) tensor: Cow<'a, Tensor>,
+    /// Where the elements are, when they are not in the answer.
+    pub(super) stored: Option<&'a Window>,
+}
+
+/// The outputs named, in the order asked for; all of them when none is named. Unknown and repeated names are
+/// refused.
+pub(super) fn wanted<'a>(
     subject: Subject<'_>,
     signature: &Signature,
-    names: impl ExactSizeIterator<Item = &'a str>,
-) -> Result<Vec<usize>, InferError> {
-    if names.len() == 0 {
-        return Ok((0..signature.outputs.len()).collect());
+    regions: Option<&Regions>,
+    asked: impl ExactSizeIterator<Item = (&'a str, TensorParameters)>,
+) -> Result<Vec<Wanted>, InferError> {
+    if asked.len() == 0 {
+        return Ok((0..signature.outputs.len()).map(|place| Wanted { place, form: Form::Tensor }).collect());
     }
-    let mut places = Vec::with_capacity(names.len());
-    for name in names {
+    let mut wanted: Vec<Wanted> = Vec::with_capacity(asked.len().min(signature.outputs.len()));
+    for (name, parameters) in asked {
         let place = signature.outputs.iter().position(|spec| spec.name == name);
-        match place.filter(|place| !places.contains(place)) {
-            Some(place) => places.push(place),
-            None => {
-                let text = format!("unexpected inference output '{name}' for model '{}'", subject.model);
-                return Err(subject.fault(&text));
+        let Some(place) = place.filter(|place| wanted.iter().all(|other| other.place != *place)) else {
+            let text = format!("unexpected inference output '{name}' for model '{}'", subject.model);
+            return Err(subject.fault(&text));
+        };
+        let form = match parameters {
+            TensorParameters { place: Some(place), classes: _ } => {
+                Form::Stored(enabled(regions)?.window(name, &place)?)
             }
-        }
+            TensorParameters { place: None, classes: Some(count) } => Form::Classes(count),
+            TensorParameters { place: None, classes: None } => Form::Tensor,
+        };
+        wanted.push(Wanted { place, form });
     }
-    Ok(places)
+    Ok(wanted)
+}
+
+/// Puts the outputs of `response` into the form they are wanted in.
+pub(super) fn deliver<'a>(
+    served: &'a Served,
+    wanted: &'a [Wanted],
+    response: &'a Response,
+) -> Result<Vec<Delivered<'a>>, InferError> {
+    let signature = served.signature();
+    let deliver = |Wanted { place, form }: &'a Wanted| {
+        let (spec, tensor) = (&signature.outputs[*place], &response.tensors[*place]);
+        let delivered = Delivered { name: &spec.name, tensor: Cow::Borrowed(tensor), stored: None };
+        Ok(match form {
+            Form::Tensor => delivered,
+            Form::Classes(count) => {
+                // Labels are those of the first output.
+                let labels = served.bundle().filter(|_| *place == 0);
+                let labels = labels.map_or(&[][..], |bundle| &bundle.config().labels);
+                Delivered {
+                    tensor: Cow::Owned(classify::top(&spec.name, tensor, *count, labels)?),
+                    ..delivered
+                }
+            }
+            Form::Stored(window) => {
+                window.write(&spec.name, tensor.data())?;
+                Delivered { stored: Some(window), ..delivered }
+            }
+        })
+    };
+    wanted.iter().map(deliver).collect()
 }
 
 /// Shape as the wire has it.

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use proto::inference::{InferParameter, infer_parameter::ParameterChoice};
+use serde_json::Value;
+
 use crate::{InferError, Priority};
 
 /// How a request wants to be treated.
@@ -59,18 +62,105 @@ pub(super) fn grpc_timeout(value: &str) -> Option<Duration> {
     }
 }
 
-/// Parameters of a tensor that would change its meaning, and that this server does not offer.
-pub(super) fn check_tensor_parameter(tensor: &str, parameter: &str) -> Result<(), InferError> {
-    match parameter {
-        "shared_memory_region" | "shared_memory_offset" | "shared_memory_byte_size" => {
-            Err(InferError::Unsupported(format!(
-                "{tensor}: shared memory is not offered; send the bytes instead"
-            )))
+/// A parameter of either face, as far as this server reads any.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Parameter<'a> {
+    Bool(bool),
+    /// A whole number that is not negative.
+    Whole(u64),
+    Text(&'a str),
+    /// Nothing that this server understands.
+    Other,
+}
+
+impl<'a> Parameter<'a> {
+    /// Python clients send priorities unsigned and timeouts signed.
+    pub(super) fn of_message(parameter: &'a InferParameter) -> Self {
+        match &parameter.parameter_choice {
+            Some(ParameterChoice::BoolParam(value)) => Self::Bool(*value),
+            Some(ParameterChoice::Uint64Param(value)) => Self::Whole(*value),
+            Some(ParameterChoice::Int64Param(value)) => {
+                u64::try_from(*value).map_or(Self::Other, Self::Whole)
+            }
+            Some(ParameterChoice::StringParam(value)) => Self::Text(value),
+            Some(ParameterChoice::DoubleParam(_)) | None => Self::Other,
         }
-        "classification" => Err(InferError::Unsupported(format!(
-            "{tensor}: the classification extension is not offered; ask for the tensor"
-        ))),
-        _ => Ok(()),
+    }
+
+    pub(super) fn of_json(value: &'a Value) -> Self {
+        match value {
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Number(number) => number.as_u64().map_or(Self::Other, Self::Whole),
+            Value::String(text) => Self::Text(text),
+            Value::Null | Value::Array(_) | Value::Object(_) => Self::Other,
+        }
+    }
+
+    pub(super) fn whole(self) -> Option<u64> {
+        match self {
+            Self::Whole(value) => Some(value),
+            Self::Bool(_) | Self::Text(_) | Self::Other => None,
+        }
+    }
+}
+
+/// Where a tensor lies when it is not in the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) region: String,
+    pub(super) offset: u64,
+    pub(super) byte_size: u64,
+}
+
+/// Parameters of one tensor that change its meaning.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct TensorParameters {
+    /// Where it lies.
+    pub(super) place: Option<Place>,
+    /// Most probable classes that are wanted instead of the tensor.
+    pub(super) classes: Option<usize>,
+}
+
+impl TensorParameters {
+    /// Reads the parameters of the tensor of that name; those that say nothing to this server are passed over.
+    pub(super) fn read<'a>(
+        tensor: &str,
+        parameters: impl IntoIterator<Item = (&'a str, Parameter<'a>)>,
+    ) -> Result<Self, InferError> {
+        let (mut region, mut byte_size, mut offset, mut classes) = (None, None, None, None);
+        for (name, parameter) in parameters {
+            let fault = |want: &str| InferError::input(tensor, format!("{name} must be {want}"));
+            let whole = || parameter.whole().ok_or_else(|| fault("a whole number, not negative"));
+            match name {
+                "shared_memory_region" => match parameter {
+                    Parameter::Text(text) => region = Some(text.to_owned()),
+                    Parameter::Bool(_) | Parameter::Whole(_) | Parameter::Other => {
+                        return Err(fault("the name of a region"));
+                    }
+                },
+                "shared_memory_byte_size" => byte_size = Some(whole()?),
+                "shared_memory_offset" => offset = Some(whole()?),
+                "classification" => {
+                    let count = whole()?;
+                    let count = usize::try_from(count).ok().filter(|count| *count > 0);
+                    classes = Some(count.ok_or_else(|| fault("at least 1"))?);
+                }
+                _ => {}
+            }
+        }
+        let place = match (region, byte_size) {
+            (Some(region), Some(byte_size)) => Some(Place { region, offset: offset.unwrap_or(0), byte_size }),
+            (None, None) if offset.is_none() => None,
+            _ => {
+                let reason = "shared_memory_region and shared_memory_byte_size must be given together";
+                return Err(InferError::input(tensor, reason));
+            }
+        };
+        if place.is_some() && classes.is_some() {
+            let reason = "classes are not put into shared memory; ask for them in the answer";
+            return Err(InferError::input(tensor, reason));
+        }
+        Ok(Self { place, classes })
     }
 }
 
@@ -96,5 +186,31 @@ mod tests {
         assert_eq!(treatment.priority, Priority::Critical);
         assert!(treatment.deadline.is_some());
         assert!(treatment.apply("timeout", None).is_err());
+    }
+
+    #[test]
+    fn a_tensor_lies_in_a_region_with_a_size_or_is_a_number_of_classes() {
+        let read = |given: &[(&'static str, Parameter<'static>)]| {
+            TensorParameters::read("x", given.iter().copied()).map_err(|error| error.to_string())
+        };
+        let region = ("shared_memory_region", Parameter::Text("a"));
+        let size = ("shared_memory_byte_size", Parameter::Whole(8));
+        let classes = ("classification", Parameter::Whole(2));
+        assert_eq!(read(&[("colour", Parameter::Other)]), Ok(TensorParameters::default()));
+        let place = Place { region: "a".into(), offset: 0, byte_size: 8 };
+        assert_eq!(read(&[region, size]).map(|read| read.place), Ok(Some(place)));
+        assert_eq!(read(&[classes]).map(|read| read.classes), Ok(Some(2)));
+        for bad in [
+            &[region][..],
+            &[size],
+            &[("shared_memory_offset", Parameter::Whole(1))],
+            &[("shared_memory_region", Parameter::Whole(1)), size],
+            &[region, ("shared_memory_byte_size", Parameter::Text("8"))],
+            &[("classification", Parameter::Whole(0))],
+            &[("classification", Parameter::Other)],
+            &[region, size, classes],
+        ] {
+            assert!(read(bad).is_err_and(|text| text.starts_with("x: ")), "{bad:?}");
+        }
     }
 }

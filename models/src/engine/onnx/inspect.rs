@@ -1,6 +1,6 @@
 //! What a graph says it takes and gives, before anybody has written a signature for it.
 
-use ort::{environment::Environment, session::Outlet};
+use ort::{environment::Environment, value::Outlet};
 
 use super::{OnnxOptions, session, values};
 use crate::{ModelError, Signature, TensorSpec};
@@ -11,9 +11,12 @@ pub(super) fn inspect(
     options: OnnxOptions,
     graph: &[u8],
 ) -> Result<Signature, ModelError> {
-    let session = session::build(environment, options, graph)
-        .map_err(|reason| ModelError::invalid(session::FILE, format!("the graph cannot be loaded: {reason}")))?;
-    let specs = |side: &str, outlets: &[Outlet]| outlets.iter().map(|outlet| spec(side, outlet)).collect();
+    let session = session::build(environment, options, graph).map_err(|reason| {
+        ModelError::invalid(session::FILE, format!("the graph cannot be loaded: {reason}"))
+    })?;
+    let specs = |side: &str, outlets: &[Outlet]| {
+        outlets.iter().map(|outlet| spec(side, outlet)).collect::<Result<Vec<_>, _>>()
+    };
     Ok(Signature { inputs: specs("input", session.inputs())?, outputs: specs("output", session.outputs())? })
 }
 

@@ -40,7 +40,11 @@ pub(super) fn open(
 }
 
 /// Errors of the steps have different types, but all of them only need to be read.
-pub(super) fn build(environment: &Environment, options: OnnxOptions, graph: &[u8]) -> Result<Session, String> {
+pub(super) fn build(
+    environment: &Environment,
+    options: OnnxOptions,
+    graph: &[u8],
+) -> Result<Session, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     Session::builder(environment)
         .map_err(|error| text(&error))?
@@ -82,6 +86,7 @@ impl Model for OnnxModel {
         let failed = |error: String| ModelError::Run { model: self.name.clone(), reason: error };
         let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::with_capacity(batch.tensors.len());
         for (spec, tensor) in self.signature.inputs.iter().zip(&batch.tensors) {
+            values::check_strings(tensor).map_err(|reason| ModelError::input(&spec.name, reason))?;
             inputs.push((spec.name.as_str().into(), values::input(tensor).map_err(&failed)?));
         }
         let outputs = self.session.run(inputs).map_err(|error| failed(error.to_string()))?;

@@ -1,6 +1,8 @@
 //! Writes the ONNX graph of a perceptron with softmax, field by field, so that the tests need
 //! neither a file nor another program.
 
+use models::DType;
+
 /// Protobuf bytes of one message.
 #[derive(Default)]
 struct Message(Vec<u8>);
@@ -50,12 +52,45 @@ fn initializer(name: &str, dims: &[usize], values: &[f32]) -> Message {
     tensor.number(2, FLOAT).text(8, name).bytes(9, &raw)
 }
 
-fn value(name: &str, width: usize) -> Message {
+fn value(name: &str, element: u64, width: usize) -> Message {
     let rows = Message::default().text(2, "rows");
     let columns = Message::default().number(1, width as u64);
     let shape = Message::default().message(1, &rows).message(1, &columns);
-    let tensor = Message::default().number(1, FLOAT).message(2, &shape);
+    let tensor = Message::default().number(1, element).message(2, &shape);
     Message::default().text(1, name).message(2, &Message::default().message(1, &tensor))
+}
+
+/// One input and one output of each datatype, two columns wide: `OUTPUT_FP32` is `INPUT_FP32`, and so on.
+pub(crate) fn identity(dtypes: &[DType]) -> Vec<u8> {
+    let graph = dtypes.iter().fold(Message::default(), |graph, dtype| {
+        let [input, output] = ["INPUT", "OUTPUT"].map(|side| format!("{side}_{}", dtype.oip()));
+        graph
+            .message(1, &node("Identity", &[&input], &output))
+            .message(11, &value(&input, element(*dtype), 2))
+            .message(12, &value(&output, element(*dtype), 2))
+    });
+    let graph = graph.text(2, "identity");
+    Message::default().number(1, 8).message(8, &Message::default().number(2, 17)).message(7, &graph).0
+}
+
+/// Number of a datatype in ONNX.
+fn element(dtype: DType) -> u64 {
+    match dtype {
+        DType::F32 => FLOAT,
+        DType::U8 => 2,
+        DType::I8 => 3,
+        DType::U16 => 4,
+        DType::I16 => 5,
+        DType::I32 => 6,
+        DType::I64 => 7,
+        DType::Bytes => 8,
+        DType::Bool => 9,
+        DType::F16 => 10,
+        DType::F64 => 11,
+        DType::U32 => 12,
+        DType::U64 => 13,
+        DType::Bf16 => 16,
+    }
 }
 
 /// `softmax(relu(features · w0 + b0) · w1 + b1)`; weights are `[in, out]`.
@@ -88,7 +123,9 @@ impl Perceptron {
         let graph =
             nodes.iter().fold(Message::default(), |graph, node| graph.message(1, node)).text(2, "perceptron");
         let graph = constants.iter().fold(graph, |graph, constant| graph.message(5, constant));
-        let graph = graph.message(11, &value("features", inputs)).message(12, &value("output0", outputs));
+        let graph = graph
+            .message(11, &value("features", FLOAT, inputs))
+            .message(12, &value("output0", FLOAT, outputs));
         Message::default().number(1, 8).message(8, &Message::default().number(2, 17)).message(7, &graph).0
     }
 }

@@ -1,0 +1,93 @@
+//! How a model is served, in the words of Triton's model configuration.
+
+use models::{DType, TensorSpec};
+use proto::inference::{
+    DataType, ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelOutput, ModelParameter,
+    ModelTransactionPolicy, ModelVersionPolicy,
+    model_config::SchedulingChoice,
+    model_instance_group::Kind,
+    model_version_policy::{Latest, PolicyChoice},
+};
+
+use crate::{Handle, InferError, Served};
+
+/// The configuration of the version that answers.
+pub(super) fn config(handle: &Handle, name: &str, version: Option<&str>) -> Result<ModelConfig, InferError> {
+    let served = handle.model(name, version)?;
+    Ok(tell(&served))
+}
+
+fn tell(served: &Served) -> ModelConfig {
+    let signature = served.signature();
+    let config = served.bundle().map(|bundle| bundle.config());
+    let labelled = config.is_some_and(|config| !config.labels.is_empty());
+    let weights = config.map_or("", |config| config.engine.weights_file());
+    let output = |(place, spec): (usize, &TensorSpec)| ModelOutput {
+        name: spec.name.clone(),
+        data_type: data_type(spec.dtype).into(),
+        dims: inner(spec),
+        // The file of the bundle that names the classes of the first output.
+        label_filename: if place == 0 && labelled { models::bundle::CONFIG_FILE } else { "" }.to_owned(),
+        is_shape_tensor: false,
+    };
+    let parameters = [("family", served.family()), ("task", served.task()), ("version", served.version())];
+    let parameter = |value: &str| ModelParameter { string_value: value.to_owned() };
+    ModelConfig {
+        name: served.name().to_owned(),
+        platform: served.platform().to_owned(),
+        version_policy: Some(ModelVersionPolicy {
+            policy_choice: Some(PolicyChoice::Latest(Latest { num_versions: 1 })),
+        }),
+        max_batch_size: i32::try_from(served.rows_max()).unwrap_or(i32::MAX),
+        input: signature.inputs.iter().map(input).collect(),
+        output: signature.outputs.iter().enumerate().map(output).collect(),
+        instance_group: vec![ModelInstanceGroup {
+            name: served.name().to_owned(),
+            count: i32::try_from(served.instances()).unwrap_or(i32::MAX),
+            kind: Kind::Cpu.into(),
+            ..ModelInstanceGroup::default()
+        }],
+        default_model_filename: weights.to_owned(),
+        parameters: parameters.map(|(key, value)| (key.to_owned(), parameter(value))).into(),
+        backend: served.platform().to_owned(),
+        model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
+        scheduling_choice: Some(SchedulingChoice::DynamicBatching(ModelDynamicBatching {
+            max_queue_delay_microseconds: served.linger_us(),
+            ..ModelDynamicBatching::default()
+        })),
+        ..ModelConfig::default()
+    }
+}
+
+fn input(spec: &TensorSpec) -> ModelInput {
+    ModelInput {
+        name: spec.name.clone(),
+        data_type: data_type(spec.dtype).into(),
+        dims: inner(spec),
+        ..ModelInput::default()
+    }
+}
+
+/// Dimensions without the rows, which `max_batch_size` speaks of.
+fn inner(spec: &TensorSpec) -> Vec<i64> {
+    spec.dims.iter().skip(1).copied().collect()
+}
+
+fn data_type(dtype: DType) -> DataType {
+    match dtype {
+        DType::Bool => DataType::TypeBool,
+        DType::U8 => DataType::TypeUint8,
+        DType::U16 => DataType::TypeUint16,
+        DType::U32 => DataType::TypeUint32,
+        DType::U64 => DataType::TypeUint64,
+        DType::I8 => DataType::TypeInt8,
+        DType::I16 => DataType::TypeInt16,
+        DType::I32 => DataType::TypeInt32,
+        DType::I64 => DataType::TypeInt64,
+        DType::F16 => DataType::TypeFp16,
+        DType::Bf16 => DataType::TypeBf16,
+        DType::F32 => DataType::TypeFp32,
+        DType::F64 => DataType::TypeFp64,
+        DType::Bytes => DataType::TypeString,
+    }
+}

@@ -1,0 +1,159 @@
+//! One inference over gRPC. Answers are always raw: the widely used Python client reads nothing else.
+
+use std::time::Duration;
+
+use proto::inference::{
+    InferParameter, ModelInferRequest, ModelInferResponse,
+    infer_parameter::ParameterChoice,
+    model_infer_request::{InferInputTensor, InferRequestedOutputTensor},
+    model_infer_response::InferOutputTensor,
+};
+
+use super::{
+    Oip,
+    decode::{self, Subject, WireData, WireTensor},
+    memory::{Reader, Window},
+    outputs::{self, Delivered},
+    parameters::{Parameter, TensorParameters, Treatment},
+};
+use crate::InferError;
+
+/// Runs `request`; its answer is worthless after `timeout`.
+pub(super) async fn infer(
+    oip: &Oip,
+    request: ModelInferRequest,
+    timeout: Option<Duration>,
+) -> Result<ModelInferResponse, InferError> {
+    let ModelInferRequest { model_name, model_version, id, parameters, inputs, outputs, raw_input_contents } =
+        request;
+    let handle = oip.handle();
+    let mut treatment = Treatment::default();
+    if let Some(timeout) = timeout {
+        treatment.limit(timeout);
+    }
+    for (name, parameter) in &parameters {
+        treatment.apply(name, Parameter::of_message(parameter).whole())?;
+    }
+    let served = handle.model(&model_name, given(&model_version))?;
+    let subject = Subject { model: &model_name, id: &id };
+    let signature = served.signature();
+    let asked = asked(&outputs)?;
+    let wanted = outputs::wanted(subject, signature, oip.regions(), asked.into_iter())?;
+    let bytes_max = handle.limits().request_bytes_max;
+    let reader = &mut Reader::new(oip.regions(), bytes_max);
+    let wires = wire_tensors(subject, inputs, raw_input_contents, bytes_max, reader)?;
+    let tensors = decode::tensors(subject, signature, wires)?;
+    let answer = handle.infer_on(&served, tensors, treatment.priority, treatment.deadline).await?;
+    oip.trace().observe(&id, &answer);
+    let mut response = ModelInferResponse {
+        model_version: answer.version.to_string(),
+        outputs: Vec::with_capacity(wanted.len()),
+        raw_output_contents: Vec::with_capacity(wanted.len()),
+        ..ModelInferResponse::default()
+    };
+    for Delivered { name, tensor, stored } in outputs::deliver(&served, &wanted, &answer)? {
+        response.outputs.push(InferOutputTensor {
+            name: name.to_owned(),
+            datatype: tensor.dtype().oip().to_owned(),
+            shape: outputs::shape(&tensor),
+            parameters: stored.map(|window| told(window, tensor.data().len())).unwrap_or_default(),
+            contents: None,
+        });
+        // One entry for each output, so that the places agree.
+        let raw = if stored.is_some() { bytes::Bytes::new() } else { tensor.data().clone() };
+        response.raw_output_contents.push(raw);
+    }
+    (response.model_name, response.id) = (model_name, id);
+    Ok(response)
+}
+
+/// An empty version stands for the one that serves.
+pub(super) fn given(version: &str) -> Option<&str> {
+    Some(version).filter(|version| !version.is_empty())
+}
+
+pub(super) fn asked(
+    outputs: &[InferRequestedOutputTensor],
+) -> Result<Vec<(&str, TensorParameters)>, InferError> {
+    let read = |output: &InferRequestedOutputTensor| read(&output.name, &output.parameters);
+    outputs.iter().map(|output| Ok((output.name.as_str(), read(output)?))).collect()
+}
+
+fn read(
+    tensor: &str,
+    parameters: &std::collections::HashMap<String, InferParameter>,
+) -> Result<TensorParameters, InferError> {
+    let given = parameters.iter().map(|(name, value)| (name.as_str(), Parameter::of_message(value)));
+    TensorParameters::read(tensor, given)
+}
+
+/// Where an output was put.
+fn told(window: &Window, bytes: usize) -> std::collections::HashMap<String, InferParameter> {
+    let parameter = |choice| InferParameter { parameter_choice: Some(choice) };
+    let whole = |value: u64| parameter(ParameterChoice::Int64Param(i64::try_from(value).unwrap_or(i64::MAX)));
+    let region = parameter(ParameterChoice::StringParam(window.region().to_owned()));
+    [
+        ("shared_memory_region", region),
+        ("shared_memory_offset", whole(window.offset())),
+        ("shared_memory_byte_size", whole(bytes as u64)),
+    ]
+    .map(|(name, parameter)| (name.to_owned(), parameter))
+    .into()
+}
+
+/// Pairs every input with its bytes: raw, typed or in shared memory. Those in shared memory have no raw entry.
+pub(super) fn wire_tensors(
+    subject: Subject<'_>,
+    inputs: Vec<InferInputTensor>,
+    raw: Vec<bytes::Bytes>,
+    bytes_max: usize,
+    reader: &mut Reader<'_>,
+) -> Result<Vec<WireTensor>, InferError> {
+    let (raw_used, raw_count, input_count) = (!raw.is_empty(), raw.len(), inputs.len());
+    let uneven = |want: usize| {
+        let text = format!("raw_input_contents has {raw_count} entries for {want} inputs");
+        subject.fault(&text)
+    };
+    if raw_count > input_count {
+        return Err(uneven(input_count));
+    }
+    if raw.iter().map(bytes::Bytes::len).sum::<usize>() > bytes_max {
+        return Err(InferError::TooLarge { what: "raw_input_contents".into(), limit_bytes: bytes_max });
+    }
+    let mut raw = raw.into_iter();
+    let mut wires = Vec::with_capacity(input_count);
+    let mut stored = 0;
+    for input in inputs {
+        let InferInputTensor { name, datatype, shape, parameters, contents } = input;
+        let TensorParameters { place, classes } = read(&name, &parameters)?;
+        if classes.is_some() {
+            return Err(InferError::input(name, "classification is asked of an output"));
+        }
+        let data = match (place, contents) {
+            (Some(place), None) => {
+                stored += 1;
+                WireData::Raw(reader.read(&name, &place)?)
+            }
+            (Some(_), Some(_)) => {
+                let text = format!("contents field must not be specified for '{name}' in shared memory");
+                return Err(subject.fault(&text));
+            }
+            (None, None) if raw_used => match raw.next() {
+                Some(bytes) => WireData::Raw(bytes),
+                None => return Err(uneven(input_count - stored)),
+            },
+            (None, Some(_)) if raw_used => {
+                return Err(subject.fault(&format!(
+                    "contents field must not be specified when using raw_input_contents for '{name}' for model '{}'",
+                    subject.model
+                )));
+            }
+            (None, contents) => WireData::Typed(contents.unwrap_or_default()),
+        };
+        wires.push(WireTensor { name, datatype, shape, data });
+    }
+    if raw.next().is_some() {
+        return Err(uneven(input_count - stored));
+    }
+    Ok(wires)
+}

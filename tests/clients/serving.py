@@ -1,0 +1,182 @@
+"""A server of the tests' own, and a bundle for it that has a tensor of every datatype.
+
+The bundle is written here byte by byte, from the descriptions of its formats alone: an ONNX graph, golden
+tensors, a manifest. That the server takes it says that it reads what others write.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import struct
+import subprocess
+import tempfile
+
+import ml_dtypes
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LISTENING = re.compile(r"listening grpc=(\S+) http=(\S+)")
+LABELS = ["calm", "wild"]
+# Datatype of the protocol: number in ONNX, name in safetensors. The first has labels.
+DATATYPES = {
+    "FP32": (1, "F32"),
+    "BOOL": (9, "BOOL"),
+    "UINT8": (2, "U8"),
+    "UINT16": (4, "U16"),
+    "UINT32": (12, "U32"),
+    "UINT64": (13, "U64"),
+    "INT8": (3, "I8"),
+    "INT16": (5, "I16"),
+    "INT32": (6, "I32"),
+    "INT64": (7, "I64"),
+    "FP16": (10, "F16"),
+    "BF16": (16, "BF16"),
+    "FP64": (11, "F64"),
+    "BYTES": (8, None),
+}
+
+
+class Server:
+    """The program on free ports with a data folder of its own, over `bundles` or the shipped ones."""
+
+    def __init__(self, bundles=None, **settings):
+        self.data = tempfile.TemporaryDirectory()
+        program = [str(ROOT / "target/release/manpasik"), "serve", "--data-dir", self.data.name]
+        program += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+        program += [] if bundles is None else ["--bundles", str(bundles)]
+        log = open(pathlib.Path(self.data.name) / "log", "w+")
+        self.child = subprocess.Popen(
+            program,
+            cwd=ROOT,
+            env={**os.environ, **settings},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        log.close()
+        found = next(filter(None, map(LISTENING.search, self.child.stdout)), None)
+        assert found, f"the server ended before it said where it listens: {self.log()}"
+        self.grpc, self.http = found[1], found[2]
+
+    def log(self):
+        return (pathlib.Path(self.data.name) / "log").read_text()
+
+    def stop(self):
+        self.child.terminate()
+        code = self.child.wait(timeout=30)
+        self.child.stdout.close()
+        log = self.log()
+        self.data.cleanup()
+        assert code == 0, f"the server ended with {code} when asked to stop: {log}"
+
+
+def values(datatype, rows=2):
+    """`rows` rows of two elements as numpy has them."""
+    count = rows * 2
+    if datatype == "BYTES":
+        return np.array([("é" * at + str(at)).encode() for at in range(count)], dtype=object).reshape(rows, 2)
+    if datatype == "BOOL":
+        return np.array([at % 3 == 0 for at in range(count)]).reshape(rows, 2)
+    if datatype in ("FP16", "FP32", "FP64", "BF16"):
+        kind = {"FP16": np.float16, "FP32": np.float32, "FP64": np.float64, "BF16": ml_dtypes.bfloat16}[datatype]
+        # Halves, which every one of these holds exactly.
+        return (np.arange(count).reshape(rows, 2) - 1.5).astype(kind)
+    kind = np.dtype(datatype.lower())
+    ends = np.iinfo(kind)
+    return np.resize(np.array([ends.min, ends.max, 1, 7], dtype=kind), count).reshape(rows, 2)
+
+
+def _varint(value):
+    out = b""
+    while value >= 0x80:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def _number(field, value):
+    return _varint(field << 3) + _varint(value)
+
+
+def _bytes(field, value):
+    value = value.encode() if isinstance(value, str) else value
+    return _varint(field << 3 | 2) + _varint(len(value)) + value
+
+
+def _graph(datatypes):
+    """One identity of each datatype."""
+    graph = b""
+    for datatype in datatypes:
+        element, _ = DATATYPES[datatype]
+        names = f"INPUT_{datatype}", f"OUTPUT_{datatype}"
+        graph += _bytes(1, _bytes(1, names[0]) + _bytes(2, names[1]) + _bytes(4, "Identity"))
+        shape = _bytes(1, _bytes(2, "rows")) + _bytes(1, _number(1, 2))
+        kind = _bytes(1, _number(1, element) + _bytes(2, shape))
+        for field, name in zip((11, 12), names):
+            graph += _bytes(field, _bytes(1, name) + _bytes(2, kind))
+    return _number(1, 8) + _bytes(8, _number(2, 17)) + _bytes(7, graph + _bytes(2, "identity"))
+
+
+def _raw(datatype, array):
+    if datatype == "BYTES":
+        return b"".join(struct.pack("<I", len(text)) + text for text in array.ravel())
+    return array.tobytes()
+
+
+def _golden(datatypes):
+    header, data, strings = {}, b"", {}
+    for datatype in datatypes:
+        array, (_, stored) = values(datatype), DATATYPES[datatype]
+        for side in ("in.INPUT", "out.OUTPUT"):
+            name, raw = f"{side}_{datatype}", _raw(datatype, array)
+            shape = list(array.shape)
+            if stored is None:
+                strings[name] = " ".join(["BYTES", *map(str, shape)])
+                shape = [len(raw)]
+            header[name] = {"dtype": stored or "U8", "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+            data += raw
+    head = json.dumps({"__metadata__": strings, **header}).encode()
+    head += b" " * (-len(head) % 8)
+    return struct.pack("<Q", len(head)) + head + data
+
+
+def _config(datatypes):
+    lines = [
+        "schema_version = 1",
+        'name = "identity"',
+        'version = "MPS-IDENTITY-v1.0.0-FP32"',
+        'family = "generic"',
+        'engine = "onnx"',
+        'task = "identity"',
+        'intended_use = "Tests only."',
+        "synthetic = true",
+        f"labels = {json.dumps(LABELS)}",
+    ]
+    for side in ("input", "output"):
+        for datatype in datatypes:
+            name = f"{side.upper()}_{datatype}"
+            lines += [f"[[{side}]]", f'name = "{name}"', f'dtype = "{datatype}"', "dims = [-1, 2]"]
+    lines += ["[batching]", "rows_max = 16", "[golden]", "tolerance = 0.0"]
+    lines += ["[lineage]", "seed = 1", "rows_train = 0", 'trained_with = "tests"']
+    return "\n".join(lines).encode()
+
+
+def write_identity(folder, datatypes=tuple(DATATYPES)):
+    """The bundle below `folder`, which is then a folder of bundles."""
+    files = {
+        "model.toml": _config(datatypes),
+        "model.onnx": _graph(datatypes),
+        "golden.safetensors": _golden(datatypes),
+        "calibration.json": b"{}",
+        "card.md": b"# Identity\n",
+    }
+    entries = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in files.items()}
+    files["manifest.json"] = json.dumps({"schema_version": 1, "files": entries}).encode()
+    place = pathlib.Path(folder) / "identity" / "MPS-IDENTITY-v1.0.0-FP32"
+    place.mkdir(parents=True)
+    for name, data in files.items():
+        (place / name).write_bytes(data)
+    return pathlib.Path(folder)
