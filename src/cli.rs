@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use registry::Role;
 
 use crate::config::{Overrides, VectorStoreKind};
 
@@ -37,6 +38,9 @@ pub(crate) struct Global {
     /// Answer as JSON on standard output, for scripts.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Token of whoever does it, for the audit; none: whoever sits here.
+    #[arg(long, global = true, value_name = "TOKEN", env = "MANPASIK_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
     /// Print the configuration that is in force as TOML, and end.
     #[arg(long, global = true)]
     pub(crate) dump_config: bool,
@@ -61,6 +65,9 @@ pub(crate) enum Command {
     /// List, show, verify and fetch model bundles.
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Make, list and revoke the tokens by which callers show who they are.
+    #[command(subcommand)]
+    Tokens(TokensCommand),
     /// Enrol, list and remove own dishes, which photos are then compared with.
     Foods(Foods),
     /// Look after the vector store; stop the server on its data folder first.
@@ -207,6 +214,8 @@ pub(crate) enum Variant {
 /// What to do with bundles.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsCommand {
+    #[command(flatten)]
+    Registry(RegistryCommand),
     /// Every bundle found, with its state.
     List,
     /// Signature, metrics and card of one model.
@@ -237,6 +246,95 @@ pub(crate) enum ModelsCommand {
         /// Make a new key and write it to that file first.
         #[arg(long)]
         new_key: bool,
+    },
+}
+
+/// What to do with tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokensCommand {
+    /// Make a token; it is shown once.
+    Create {
+        /// Unique name of its holder, as it stands in the audit.
+        name: String,
+        /// What the holder may do; may be given more than once.
+        #[arg(long = "role", required = true, value_parser = role)]
+        roles: Vec<Role>,
+        /// Days until it ends; none: never.
+        #[arg(long, value_name = "N")]
+        days: Option<u32>,
+    },
+    /// Every token, without its secret.
+    List,
+    /// End a token at once.
+    Revoke {
+        /// Name of its holder.
+        name: String,
+    },
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    let known: Vec<&str> = Role::ALL.iter().map(|role| role.code()).collect();
+    Role::read(text).ok_or_else(|| format!("expected one of {}", known.join(", ")))
+}
+
+/// What to do with registered versions, in the registry's own database; a running server follows it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryCommand {
+    /// Register a bundle folder as a new version; the running server examines it.
+    Push {
+        /// Bundle folder.
+        folder: PathBuf,
+        /// What is new, for the audit.
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// Registered versions with their states; of one model, or of all.
+    Versions {
+        /// Name of the registered model.
+        name: Option<String>,
+    },
+    /// What the gates found in a registered version.
+    Report {
+        /// Name of the registered model.
+        name: String,
+        /// Its number.
+        number: i64,
+    },
+    /// Say yes to a registered version that somebody else made.
+    Approve {
+        /// Name of the registered model.
+        name: String,
+        /// Its number.
+        number: i64,
+        /// Why, for the audit.
+        #[arg(long)]
+        why: String,
+    },
+    /// Move an approved version on: it answers for the model's name once it is live.
+    Promote {
+        /// Name of the registered model.
+        name: String,
+        /// Its number.
+        number: i64,
+        /// Why, for the audit.
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// Take the live version back and put the one before it in its place.
+    Rollback {
+        /// Name of the registered model.
+        name: String,
+        /// Why, for the audit.
+        #[arg(long)]
+        why: String,
+    },
+    /// Who did what to which version, when and why.
+    Audit {
+        /// Name of a registered model; none: all.
+        name: Option<String>,
+        /// Walk the whole chain and say where it ends, or where it is broken.
+        #[arg(long, conflicts_with = "name")]
+        verify: bool,
     },
 }
 
@@ -363,6 +461,7 @@ impl Cli {
                 | Command::Runs(_)
                 | Command::Eval(_)
                 | Command::Models(_)
+                | Command::Tokens(_)
                 | Command::Foods(_)
                 | Command::Vectors(_)
                 | Command::Bench(_)

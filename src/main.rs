@@ -37,7 +37,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         return commands::print(&config.dump()?);
     }
     logging::start(&config.log)?;
-    let json = cli.global.json;
+    let (json, token) = (cli.global.json, cli.global.token.as_deref());
     match &cli.command {
         None => commands::print(&Cli::command().render_long_help().to_string()),
         Some(Command::Serve(_)) => commands::serve::run(&config),
@@ -47,7 +47,8 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Some(Command::Gate(gate)) => commands::gate::run(&config, gate),
         Some(Command::Runs(runs)) => commands::runs::run(&config, runs, json),
         Some(Command::Eval(eval)) => commands::eval::run(&config, eval, json),
-        Some(Command::Models(models)) => commands::models::run(&config, models, json),
+        Some(Command::Models(models)) => commands::models::run(&config, models, token, json),
+        Some(Command::Tokens(tokens)) => commands::tokens::run(&config, tokens, token, json),
         Some(Command::Foods(foods)) => commands::foods::run(&config, foods, json),
         Some(Command::Vectors(vectors)) => commands::vectors::run(&config, vectors, json),
         Some(Command::Bench(bench)) => commands::bench::run(&config, bench, json),

@@ -204,7 +204,7 @@ impl App {
 }
 
 /// The registry, with runs that were killed marked as such.
-async fn open_registry(config: &Config) -> anyhow::Result<Registry> {
+pub(crate) async fn open_registry(config: &Config) -> anyhow::Result<Registry> {
     let url = config.registry_url()?;
     let registry = Registry::open(&url, &config.artifacts_dir()).await;
     let registry = registry.with_context(|| format!("cannot open the registry at `{url:?}`"))?;

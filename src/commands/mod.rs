@@ -7,10 +7,12 @@ pub(crate) mod foods;
 pub(crate) mod gate;
 pub(crate) mod models;
 pub(crate) mod predict;
+pub(crate) mod registered;
 pub(crate) mod runs;
 pub(crate) mod search;
 pub(crate) mod serve;
 mod show;
+pub(crate) mod tokens;
 pub(crate) mod train;
 pub(crate) mod vectors;
 

@@ -16,13 +16,19 @@ use serde::Serialize;
 use crate::{
     app::engines,
     cli::{ModelsCommand, Variant},
-    commands::{print, print_json, table},
+    commands::{print, print_json, registered, table},
     config::Config,
 };
 
 /// Runs one of the model commands.
-pub(crate) fn run(config: &Config, command: &ModelsCommand, json: bool) -> anyhow::Result<()> {
+pub(crate) fn run(
+    config: &Config,
+    command: &ModelsCommand,
+    token: Option<&str>,
+    json: bool,
+) -> anyhow::Result<()> {
     match command {
+        ModelsCommand::Registry(command) => registered::run(config, command, token, json),
         ModelsCommand::List => list(config, json),
         ModelsCommand::Show { name } => show(config, name, json),
         ModelsCommand::Verify { bundle } => verify(config, bundle.as_deref(), json),

@@ -32,6 +32,11 @@ impl Fault {
         Self { status: StatusCode::NOT_IMPLEMENTED, code: "NOT_IMPLEMENTED", message: message.into() }
     }
 
+    /// Nobody knows the caller.
+    pub(crate) fn unauthenticated(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::UNAUTHORIZED, code: "UNAUTHENTICATED", message: message.into() }
+    }
+
     fn refused(status: StatusCode, code: &'static str, message: String) -> Self {
         Self { status, code, message }
     }

@@ -9,6 +9,7 @@ mod args;
 mod artifacts;
 mod experiments;
 mod fault;
+mod identity;
 mod logged;
 mod models;
 mod runs;
@@ -90,7 +91,8 @@ pub(crate) fn router(registry: &Registry) -> Router {
     }
     router
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .merge(artifacts::router(ROOT, shared))
+        .merge(artifacts::router(ROOT, Arc::clone(&shared)))
+        .layer(axum::middleware::from_fn_with_state(shared, identity::identify))
         .route("/health", get(|| std::future::ready("OK")))
         .route("/version", get(|| std::future::ready(env!("CARGO_PKG_VERSION"))))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))

@@ -11,6 +11,9 @@ use super::entity::{
 };
 use crate::search::{Condition, FilterError, Of, Op, Order, Value};
 
+/// Clients of MLflow leave prompts out of every list of models by this tag, which models do not have.
+const PROMPT_TAG: &str = "mlflow.prompt.is_prompt";
+
 /// What is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -57,6 +60,10 @@ impl Place {
     fn condition(self, condition: &Condition) -> Result<Cond, FilterError> {
         let fault = |reason| FilterError { clause: "filter", at: 0, reason };
         let left = self.value(&condition.of).map_err(fault)?;
+        if condition.op == Op::Unequal && condition.of == Of::Tag(PROMPT_TAG.to_owned()) {
+            let compared = compared(left.clone(), condition, false).map_err(fault)?;
+            return Ok(Cond::any().add(left.is_null()).add(compared));
+        }
         let compared = compared(left, condition, self.is_number(&condition.of)).map_err(fault)?;
         Ok(Cond::all().add(compared))
     }

@@ -32,6 +32,11 @@ async fn models_and_versions_are_found_by_name_tag_and_number(place: Place) {
     assert_eq!(models("name ILIKE 'AL%'").await.len(), 2);
     assert_eq!(models("tags.team = 'labs'").await, ["beta_1"]);
     assert_eq!(models("name LIKE 'b%' AND tags.team != 'x'").await, ["beta_1"], "no tag is no other value");
+    assert_eq!(
+        models("name LIKE 'b%' AND tag.`mlflow.prompt.is_prompt` != 'true'").await.len(),
+        2,
+        "as clients ask"
+    );
     let versions = async |filter: &str| {
         let found = place.registry.versions(&query(filter)).await.expect(filter);
         found.into_iter().map(|version| version.subject()).collect::<Vec<_>>()

@@ -1,0 +1,208 @@
+//! `manpasik models push|versions|report|approve|promote|rollback|audit`: the registry from the command line. It works on
+//! the registry's database itself, so it needs no server; a running one follows within a second.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
+use models::Bundle;
+use registry::{
+    Act, Principal, Registry, RegistryError, State,
+    audit::Link,
+    search::{Condition, Of, Op, Value},
+    versions::{NewVersion, Query, Version},
+};
+use serde_json::json;
+
+use crate::{
+    app::{self, recorder::now_ms},
+    cli::RegistryCommand,
+    commands::{print, print_json, runtime, table},
+    config::Config,
+};
+
+/// Most rows of a listing.
+const ROWS_MAX: u64 = 10_000;
+
+/// The registry, and who asks.
+pub(super) struct Session {
+    pub(super) registry: Registry,
+    pub(super) caller: Principal,
+}
+
+impl Session {
+    /// Opens the registry for the holder of `token`, or for whoever sits here.
+    pub(super) async fn open(config: &Config, token: Option<&str>) -> anyhow::Result<Self> {
+        let registry = app::open_registry(config).await?;
+        let caller = match token {
+            None => Principal::local(),
+            Some(token) => registry
+                .token_holder(token, now_ms())
+                .await?
+                .context("the token is not one of this registry, or it has ended (`manpasik tokens list`)")?,
+        };
+        Ok(Self { registry, caller })
+    }
+
+    /// The caller acts, now.
+    pub(super) fn act<'a>(&'a self, why: &'a str) -> Act<'a> {
+        Act { by: &self.caller, at_ms: now_ms(), why }
+    }
+}
+
+/// Runs one of the registry commands.
+pub(crate) fn run(
+    config: &Config,
+    command: &RegistryCommand,
+    token: Option<&str>,
+    json: bool,
+) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let session = Session::open(config, token).await?;
+        let answer = answer(&session, command, json).await;
+        session.registry.close().await?;
+        answer
+    })
+}
+
+async fn answer(session: &Session, command: &RegistryCommand, json: bool) -> anyhow::Result<()> {
+    let registry = &session.registry;
+    match command {
+        RegistryCommand::Push { folder, why } => show(&push(session, folder, why).await?, json),
+        RegistryCommand::Versions { name } => versions(registry, name.as_deref(), json).await,
+        RegistryCommand::Report { name, number } => report(registry, name, *number, json).await,
+        RegistryCommand::Approve { name, number, why } => {
+            registry.approve(session.act(why), name, *number).await?;
+            show(&registry.version(name, *number).await?, json)
+        }
+        RegistryCommand::Promote { name, number, why } => {
+            registry.step(session.act(why), name, *number, State::Live, "promoted").await?;
+            show(&registry.version(name, *number).await?, json)
+        }
+        RegistryCommand::Rollback { name, why } => {
+            let (_, back) = registry.rollback(session.act(why), name).await?;
+            show(&back, json)
+        }
+        RegistryCommand::Audit { name: _, verify: true } => verify(registry, json).await,
+        RegistryCommand::Audit { name, verify: false } => audit(registry, name.as_deref(), json).await,
+    }
+}
+
+fn show(version: &Version, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&as_json(version));
+    }
+    print(&format!("{} is {}: {}", version.subject(), version.state.code(), version.reason))
+}
+
+fn as_json(version: &Version) -> serde_json::Value {
+    json!({
+        "name": version.model, "version": version.number, "version_id": version.version_id, "family": version.family,
+        "state": version.state.code(), "reason": version.reason, "user": version.user, "digest": version.digest,
+        "aliases": version.aliases, "tags": version.tags,
+    })
+}
+
+/// Puts a bundle folder into the artifact tree and registers it; the copy in the tree goes again.
+async fn push(session: &Session, folder: &Path, why: &str) -> anyhow::Result<Version> {
+    let bundle =
+        Bundle::open(folder).with_context(|| format!("`{}` is no sound bundle", folder.display()))?;
+    let (registry, name) = (&session.registry, bundle.config().name.clone());
+    match registry.model(&name).await {
+        Err(RegistryError::NotFound(_)) => {
+            registry.model_create(session.act(why), &name, "", &BTreeMap::new()).await?;
+        }
+        other => drop(other?),
+    }
+    let place = format!("push/{}", bundle.digest());
+    let mut entries = tokio::fs::read_dir(folder).await?;
+    while let Some(entry) = entries.next_entry().await? {
+        let bytes = tokio::fs::read(entry.path()).await?;
+        let file = entry.file_name();
+        let body = futures::stream::iter([Ok::<_, std::io::Error>(bytes.into())]);
+        registry
+            .artifacts()
+            .put(&format!("{place}/{}", file.to_string_lossy()), body, None, now_ms())
+            .await?;
+    }
+    let new = NewVersion {
+        model: name,
+        source: format!("pushed: {}", bundle.config().version),
+        folder: place.clone(),
+        ..NewVersion::default()
+    };
+    let version = registry.version_create(session.act(why), &new).await;
+    registry.artifacts().delete(&place).await?;
+    Ok(version?)
+}
+
+async fn versions(registry: &Registry, name: Option<&str>, json: bool) -> anyhow::Result<()> {
+    let named = |name: &str| Condition {
+        of: Of::Attribute("name".into()),
+        op: Op::Equal,
+        value: Value::Text(name.to_owned()),
+    };
+    let query =
+        Query { conditions: name.map(named).into_iter().collect(), limit: ROWS_MAX, ..Query::default() };
+    let found = registry.versions(&query).await?;
+    if json {
+        return print_json(&found.iter().map(as_json).collect::<Vec<_>>());
+    }
+    let row = |version: &Version| {
+        let number = version.number.to_string();
+        let id = version.version_id.clone().unwrap_or_default();
+        let (state, aliases) = (version.state.code().to_owned(), version.aliases.join(", "));
+        vec![version.model.clone(), number, id, state, aliases, version.user.clone(), version.reason.clone()]
+    };
+    let header = ["model", "version", "id", "state", "aliases", "maker", "why"];
+    print(&table(&header, found.iter().map(row)))
+}
+
+async fn report(registry: &Registry, name: &str, number: i64, json: bool) -> anyhow::Result<()> {
+    registry.version(name, number).await?;
+    let Some(report) = registry.report(name, number).await? else {
+        bail!(
+            "the gates have not looked at version {name}/{number} yet: a running server does (`manpasik serve`)"
+        );
+    };
+    if json {
+        let gates: serde_json::Value = serde_json::from_str(&report.to_json())?;
+        return print_json(&json!({"outcome": report.outcome(), "digest": report.digest, "gates": gates}));
+    }
+    let row = |gate: &registry::gates::Gate| {
+        vec![gate.name.clone(), gate.outcome.code().to_owned(), gate.detail.clone()]
+    };
+    print(&table(&["gate", "outcome", "what was found"], report.gates.iter().map(row)))
+}
+
+async fn audit(registry: &Registry, name: Option<&str>, json: bool) -> anyhow::Result<()> {
+    let links = registry.audit(0, name, ROWS_MAX).await?;
+    if json {
+        let link = |link: &Link| {
+            let event = &link.event;
+            json!({
+                "position": link.position, "at_ms": event.at_ms, "who": event.who, "action": event.action,
+                "subject": event.subject, "digest": event.digest, "why": event.why, "hash": link.hash,
+            })
+        };
+        return print_json(&links.iter().map(link).collect::<Vec<_>>());
+    }
+    let row = |link: &Link| {
+        let at = DateTime::<Utc>::from_timestamp_millis(link.event.at_ms);
+        let at = at.map(|at| at.format("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default();
+        let event = &link.event;
+        let texts = [&event.who, &event.action, &event.subject, &event.why].map(String::clone);
+        [link.position.to_string(), at].into_iter().chain(texts).collect()
+    };
+    print(&table(&["link", "when (UTC)", "who", "what", "to what", "why"], links.iter().map(row)))
+}
+
+async fn verify(registry: &Registry, json: bool) -> anyhow::Result<()> {
+    match registry.audit_verify().await? {
+        Ok((position, hash)) if json => print_json(&json!({"links": position, "head": hash})),
+        Ok((position, hash)) => print(&format!(
+            "the chain is whole: {position} links, head {hash}\nkeep the head elsewhere and compare it with the next one"
+        )),
+        Err(broken) => bail!("the audit is broken: {broken}"),
+    }
+}
