@@ -47,7 +47,7 @@ chaos: ## Kill the vector store ROUNDS (default 200) times at random points, and
 
 clean: ## Remove what was built here (the data folder of the user is kept)
 	@cargo clean
-	@rm -rf .venv
+	@rm -rf .venv .venv-mlflow2 .venv-mlflow3
 
 help: ## This list
 	@printf 'usage: make TARGET\n\n'

@@ -168,27 +168,39 @@ async fn of_model(call: &Call, run: &Run, args: &Args, metric: &Metric) -> Resul
     Ok(call.registry.logged_metrics(model, &[metric]).await?)
 }
 
+/// Writes figures. Clients send what a run has measured again once it has a model, to note it on that too: what the
+/// run knows already is not written a second time.
+async fn log_metrics(call: &Call, run: &Run, given: &[Args]) -> Result<(), Fault> {
+    let runs = call.registry.runs();
+    let mut new = Vec::with_capacity(given.len());
+    for args in given {
+        let metric = metric(args, call.now_ms)?;
+        of_model(call, run, args, &metric).await?;
+        let same = |old: &Metric| {
+            (old.step, old.at_ms, old.value.to_bits()) == (metric.step, metric.at_ms, metric.value.to_bits())
+        };
+        let is_known = args.text("model_id")?.is_some()
+            && runs.history(&run.id, &metric.key).await?.iter().any(same);
+        if !is_known {
+            new.push(metric);
+        }
+    }
+    Ok(runs.log_metrics(&run.id, &new).await?)
+}
+
 async fn log_metric(call: Call) -> Answer {
     let run = writable(&call).await?;
-    let metric = metric(&call.args, call.now_ms)?;
-    call.registry.runs().log_metrics(&run.id, std::slice::from_ref(&metric)).await?;
-    of_model(&call, &run, &call.args, &metric).await?;
+    log_metrics(&call, &run, std::slice::from_ref(&call.args)).await?;
     Ok(json!({}))
 }
 
 async fn log_batch(call: Call) -> Answer {
     let run = writable(&call).await?;
     let (params, tags) = (call.args.pairs("params")?, call.args.pairs("tags")?);
-    let given = call.args.list("metrics")?;
-    let metrics: Vec<Metric> =
-        given.iter().map(|args| metric(args, call.now_ms)).collect::<Result<_, Fault>>()?;
     let runs = call.registry.runs();
     runs.log_params(&run.id, &params).await?;
     runs.set_tags(&run.id, &tags).await?;
-    runs.log_metrics(&run.id, &metrics).await?;
-    for (args, metric) in given.iter().zip(&metrics) {
-        of_model(&call, &run, args, metric).await?;
-    }
+    log_metrics(&call, &run, &call.args.list("metrics")?).await?;
     Ok(json!({}))
 }
 
