@@ -14,6 +14,7 @@ mod normality;
 mod residuals;
 mod risk;
 mod stats;
+mod support;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -30,6 +31,7 @@ pub use risk::{
     observed_risk,
 };
 pub use stats::{conformal_quantile, wilson};
+pub use support::{Seen, Support, TURNED_AWAY};
 
 use crate::ModelError;
 
@@ -74,6 +76,8 @@ pub struct Calibration {
     coverage: f64,
     n: u64,
     part: Part,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    support: Option<Support>,
 }
 
 /// What a family of models needs to know of its errors.
@@ -130,11 +134,21 @@ impl Calibration {
     /// # Errors
     /// [`ModelError::Invalid`] when a figure is not finite or makes no sense.
     pub fn new(coverage: f64, n: u64, part: Part) -> Result<Self, ModelError> {
-        let mut calibration = Self { schema_version: SCHEMA_VERSION, id: String::new(), coverage, n, part };
-        calibration.check()?;
-        let content = calibration.to_json()?;
-        calibration.id = hex::encode(&Sha256::digest(&content)[..6]);
-        Ok(calibration)
+        Self { schema_version: SCHEMA_VERSION, id: String::new(), coverage, n, part, support: None }.named()
+    }
+
+    /// The same with what the model has seen, under the identifier of the new content.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] when a figure makes no sense.
+    pub fn with_support(self, support: Option<Support>) -> Result<Self, ModelError> {
+        Self { support, id: String::new(), ..self }.named()
+    }
+
+    fn named(mut self) -> Result<Self, ModelError> {
+        self.check()?;
+        self.id = hex::encode(&Sha256::digest(&self.to_json()?)[..6]);
+        Ok(self)
     }
 
     /// Reads `calibration.json`. That the bytes are the ones training wrote is the manifest's business; here every
@@ -191,6 +205,12 @@ impl Calibration {
         &self.part
     }
 
+    /// What the model has seen, where it says so.
+    #[must_use]
+    pub fn support(&self) -> Option<&Support> {
+        self.support.as_ref()
+    }
+
     /// The error of a family that finds another part than it needs.
     pub(crate) fn unexpected(&self, expected: &str) -> ModelError {
         ModelError::invalid(FILE, format!("kind is `{}`, expected `{expected}`", self.part.kind()))
@@ -203,7 +223,8 @@ impl Calibration {
                 format!("coverage is {}, expected between 0 and 1", self.coverage),
             ));
         }
-        self.part.check().map_err(|reason| ModelError::invalid(FILE, reason))
+        let support = self.support.as_ref().map_or(Ok(()), Support::check);
+        self.part.check().and(support).map_err(|reason| ModelError::invalid(FILE, reason))
     }
 }
 

@@ -6,7 +6,7 @@ use clinical::Panel;
 use super::tabular::{Columns, Row};
 use super::{Encoded, calibration, output};
 use crate::bundle::BundleConfig;
-use crate::calibration::{Calibration, Classes, Interval, Part, winner};
+use crate::calibration::{Calibration, Classes, Interval, Part, Support, winner};
 use crate::explain::Explanation;
 use crate::{Bundle, ModelError, Tensor};
 
@@ -18,6 +18,7 @@ pub struct Encoder {
     labels: Vec<String>,
     classes: Classes,
     coverage: f64,
+    support: Option<Support>,
 }
 
 /// The panel behind a request.
@@ -39,6 +40,8 @@ pub struct Answer {
     pub explanation: Explanation,
     /// Inputs the panel did not have.
     pub missing: Vec<String>,
+    /// Inputs that are further from all the model has seen than it should answer for; empty when it may.
+    pub beyond: Vec<String>,
 }
 
 impl Answer {
@@ -79,6 +82,7 @@ impl Encoder {
             labels: config.labels.clone(),
             classes: classes.clone(),
             coverage: calibration.coverage(),
+            support: calibration.support().cloned(),
         })
     }
 
@@ -103,14 +107,23 @@ impl Encoder {
         let winner = winner(&values[..width]);
         let of_winner: Vec<f64> = values.chunks_exact(width).map(|row| row[winner]).collect();
         let output_name = format!("probability of {}", self.labels[winner]);
-        let set = self.classes.prediction_set(&values[..width]);
+        let beyond = self.support.as_ref().and_then(|support| support.beyond(&self.columns.reader(row)));
+        let beyond = beyond.unwrap_or_default();
+        // Of a case like none that was measured nothing is known but the guess.
+        let (set, interval) = if beyond.is_empty() {
+            let interval = self.classes.interval(values[winner], self.coverage);
+            (self.classes.prediction_set(&values[..width]), interval)
+        } else {
+            ((0..width).collect(), Interval { low: 0.0, high: 1.0, coverage: self.coverage })
+        };
         Ok(Answer {
             probabilities: self.labels.iter().cloned().zip(values[..width].iter().copied()).collect(),
             winner,
-            interval: self.classes.interval(values[winner], self.coverage),
+            interval,
             prediction_set: set.into_iter().map(|class| self.labels[class].clone()).collect(),
             explanation: self.columns.explain(row, &output_name, &of_winner),
             missing: self.columns.missing(row),
+            beyond,
         })
     }
 }

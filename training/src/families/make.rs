@@ -18,6 +18,7 @@ use super::matrix::Matrix;
 use super::pictures;
 use super::recipe::{Context, Effort, Prepared, Recipe};
 use super::runner::Runner;
+use super::support;
 use super::trainee::Trainee;
 use crate::data::Provenance;
 use crate::evaluate::plots::Plot;
@@ -58,7 +59,8 @@ pub(super) fn make(recipe: &dyn Recipe, context: &Context) -> Result<TrainReport
     let weights = trainee.to_bytes()?;
     let mut runner = Runner::of(&config, &weights)?;
     let (part, cases) = recipe.uncertainty(context, &prepared, &mut runner)?;
-    let calibration = Calibration::new(recipe.coverage(), cases as u64, part)?;
+    let calibration =
+        Calibration::new(recipe.coverage(), cases as u64, part)?.with_support(support::of(&prepared))?;
     let measures = recipe.measure(&prepared, &mut runner, &calibration)?;
     let report = report_of(recipe, &config, &prepared, measures, Vec::new());
     config.metrics = report.measures.iter().map(metric).collect();

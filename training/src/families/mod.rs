@@ -28,6 +28,7 @@ mod runner;
 mod search;
 mod sensor;
 mod series_anomaly;
+mod support;
 mod thyroid;
 mod thyroid_anomaly;
 mod trainee;

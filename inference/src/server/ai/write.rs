@@ -113,6 +113,17 @@ pub(super) fn missing(model: &str, inputs: &[String]) -> Option<wire::Warning> {
     })
 }
 
+/// The warning that a case is unlike all that the model has seen, so that it abstains.
+pub(super) fn beyond(model: &str, inputs: &[String]) -> Option<wire::Warning> {
+    (!inputs.is_empty()).then(|| {
+        let text = format!(
+            "{model} abstains: {} lie further from anything it was measured on than it should answer for",
+            inputs.join(", ")
+        );
+        warning("out_of_distribution", text, "panel")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
