@@ -7,6 +7,7 @@
 //! stated coverage.
 
 mod classes;
+mod cohort;
 mod food;
 mod forecast;
 mod grid;
@@ -15,14 +16,18 @@ mod residuals;
 mod risk;
 mod stats;
 mod support;
+mod window;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub(crate) use classes::winner;
-pub use classes::{ClassCase, Classes, ReliabilityBin, fit_classes};
+pub use classes::{ClassCase, Classes, ReliabilityBin, class_cohorts, fit_classes};
+pub use cohort::{COHORT_CASES_MIN, Cohort, Cohorts, OfCohort};
 pub use food::{Food, PORTION_UNCERTAINTY, fit_food};
-pub use forecast::{BANDS, Forecast, HorizonCase, HorizonWidth, Quantiles, fit_forecast, spread};
+pub use forecast::{
+    BANDS, Forecast, HorizonCase, HorizonWidth, Quantiles, fit_forecast, forecast_cohorts, spread,
+};
 pub use grid::Grid;
 pub use normality::{FeatureNormal, Normality, fit_normality};
 pub use residuals::{OutputResidual, Residuals, Scale, fit_residual};
@@ -32,6 +37,7 @@ pub use risk::{
 };
 pub use stats::{conformal_quantile, wilson};
 pub use support::{Seen, Support, TURNED_AWAY};
+pub use window::window;
 
 use crate::ModelError;
 
@@ -76,6 +82,8 @@ pub struct Calibration {
     coverage: f64,
     n: u64,
     part: Part,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cohorts: Option<Cohorts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     support: Option<Support>,
 }
@@ -134,7 +142,16 @@ impl Calibration {
     /// # Errors
     /// [`ModelError::Invalid`] when a figure is not finite or makes no sense.
     pub fn new(coverage: f64, n: u64, part: Part) -> Result<Self, ModelError> {
-        Self { schema_version: SCHEMA_VERSION, id: String::new(), coverage, n, part, support: None }.named()
+        let (id, cohorts, support) = (String::new(), None, None);
+        Self { schema_version: SCHEMA_VERSION, id, coverage, n, part, cohorts, support }.named()
+    }
+
+    /// The same with figures of the cohorts that have their own, under the identifier of the new content.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] when a figure makes no sense or there are too few of them.
+    pub fn with_cohorts(self, cohorts: Option<Cohorts>) -> Result<Self, ModelError> {
+        Self { cohorts, id: String::new(), ..self }.named()
     }
 
     /// The same with what the model has seen, under the identifier of the new content.
@@ -205,6 +222,18 @@ impl Calibration {
         &self.part
     }
 
+    /// The figures of `cohort`, where it has its own.
+    #[must_use]
+    pub fn of_cohort(&self, cohort: Option<Cohort>) -> Option<&[f64]> {
+        self.cohorts.as_ref().and_then(|cohorts| cohorts.of(cohort))
+    }
+
+    /// Figures of cohorts, where there are any.
+    #[must_use]
+    pub fn cohorts(&self) -> Option<&Cohorts> {
+        self.cohorts.as_ref()
+    }
+
     /// What the model has seen, where it says so.
     #[must_use]
     pub fn support(&self) -> Option<&Support> {
@@ -224,7 +253,13 @@ impl Calibration {
             ));
         }
         let support = self.support.as_ref().map_or(Ok(()), Support::check);
-        self.part.check().and(support).map_err(|reason| ModelError::invalid(FILE, reason))
+        let wanted = match &self.part {
+            Part::Classes(classes) => Some(classes.thresholds.len()),
+            Part::Forecast(forecast) => Some(forecast.horizons.len()),
+            Part::None | Part::Residuals(_) | Part::Normality(_) | Part::Risk(_) | Part::Food(_) => None,
+        };
+        let cohorts = self.cohorts.as_ref().map_or(Ok(()), |cohorts| cohorts.check(wanted));
+        self.part.check().and(cohorts).and(support).map_err(|reason| ModelError::invalid(FILE, reason))
     }
 }
 

@@ -1,8 +1,10 @@
 //! Where a model has seen cases, and how far from them it should no longer answer.
 //!
-//! The distance of a case is the root mean square of its standardised values, those that are there. Held-out cases set
-//! the threshold (split conformal): of cases like them at most the stated share lies beyond it. What lies beyond is
-//! unlike anything the model was measured on, so no figure of its card speaks of it.
+//! The distance of a case is Mahalanobis' (1936) over the values that are there: how many usual spreads they lie from
+//! the middle, together, given how inputs go with each other. A low weight beside a wide waist is far although each
+//! alone is not. A value less never makes a case stranger. Held-out cases set the threshold (split conformal): of cases
+//! like them at most the stated share lies beyond it. What lies beyond is unlike anything the model was measured on, so
+//! no figure of its card speaks of it.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,13 +14,20 @@ use super::conformal_quantile;
 pub const TURNED_AWAY: f64 = 0.005;
 /// Least value whose logarithm is taken, as in the networks.
 const LOG_FLOOR: f64 = 1e-3;
+/// Share of every correlation that is not believed, so that none is ever 1.
+const SHRINKAGE: f64 = 0.05;
+/// Least square of what an input adds to those before it.
+const PIVOT_MIN: f64 = 1e-6;
 
 /// Values that the training cases had.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Support {
-    /// Numeric inputs; those of yes and no are not looked at.
+    /// Inputs that are numbers; those of yes and no are not looked at.
     pub features: Vec<Seen>,
+    /// How they go together: for each the correlations with those before it; none of them do when it is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub correlations: Vec<Vec<f64>>,
     /// Largest distance of a case that is answered.
     pub threshold: f64,
     /// Held-out cases behind the threshold.
@@ -63,30 +72,76 @@ impl Support {
         features: Vec<Seen>,
         held: impl Iterator<Item = F>,
     ) -> Option<Self> {
-        let mut support = Self { features, threshold: 0.0, n: 0 };
-        let distances: Vec<f64> = held.map(|case| support.distance(&case)).collect();
-        support.n = distances.len() as u64;
-        support.threshold = conformal_quantile(distances, 1.0 - TURNED_AWAY)?;
-        (support.threshold > 0.0).then_some(support)
+        Self { features, correlations: Vec::new(), threshold: 0.0, n: 0 }.bounded(held)
+    }
+
+    /// The same, with how the inputs go together in the training cases.
+    pub fn fit_correlated<F: Fn(&str) -> Option<f64>>(
+        features: Vec<Seen>,
+        train: impl Iterator<Item = F>,
+        held: impl Iterator<Item = F>,
+    ) -> Option<Self> {
+        let correlations = correlations(&features, train);
+        Self { features, correlations, threshold: 0.0, n: 0 }.bounded(held)
+    }
+
+    fn bounded<F: Fn(&str) -> Option<f64>>(mut self, held: impl Iterator<Item = F>) -> Option<Self> {
+        let distances: Vec<f64> = held.map(|case| self.distance(&case)).collect();
+        self.n = distances.len() as u64;
+        self.threshold = conformal_quantile(distances, 1.0 - TURNED_AWAY)?;
+        (self.threshold > 0.0).then_some(self)
     }
 
     /// How far the case is from those the model has seen; 0 when none of its values is looked at.
     pub fn distance(&self, value: &impl Fn(&str) -> Option<f64>) -> f64 {
-        let known = self.features.iter().filter_map(|seen| Some(seen.standard(value(&seen.name)?).powi(2)));
-        let (sum, count) = known.fold((0.0, 0.0), |(sum, count), square| (sum + square, count + 1.0));
-        if count > 0.0 { (sum / count).sqrt() } else { 0.0 }
+        self.far(&self.standardised(value))
     }
 
-    /// Whether the case is beyond the threshold: then the inputs that put it there, the farthest first, never none.
+    /// Whether the case is beyond the threshold: then the inputs without which it would not be, never none.
     pub fn beyond(&self, value: &impl Fn(&str) -> Option<f64>) -> Option<Vec<String>> {
-        if self.distance(value) <= self.threshold {
-            return None;
+        let mut kept = self.standardised(value);
+        let mut named = Vec::new();
+        while self.far(&kept) > self.threshold {
+            let without = |at: &usize| {
+                let mut rest = kept.clone();
+                rest.remove(*at);
+                self.far(&rest)
+            };
+            let worst = (0..kept.len()).min_by(|a, b| without(a).total_cmp(&without(b)))?;
+            let (feature, _) = kept.remove(worst);
+            named.push(self.features[feature].name.clone());
         }
-        let far = |seen: &Seen| Some((seen.standard(value(&seen.name)?).abs(), seen.name.clone()));
-        let mut far: Vec<(f64, String)> = self.features.iter().filter_map(far).collect();
-        far.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let named = far.iter().take_while(|(distance, _)| *distance > self.threshold).count().max(1);
-        Some(far.into_iter().take(named).map(|(_, name)| name).collect())
+        (!named.is_empty()).then_some(named)
+    }
+
+    /// The inputs that are there, by place, each in spreads from its middle.
+    fn standardised(&self, value: &impl Fn(&str) -> Option<f64>) -> Vec<(usize, f64)> {
+        let known = |(at, seen): (usize, &Seen)| Some((at, seen.standard(value(&seen.name)?)));
+        self.features.iter().enumerate().filter_map(known).collect()
+    }
+
+    /// Mahalanobis' distance, by Cholesky's decomposition of the correlations of what is there.
+    fn far(&self, values: &[(usize, f64)]) -> f64 {
+        let mut lower: Vec<Vec<f64>> = Vec::with_capacity(values.len());
+        let mut whitened: Vec<f64> = Vec::with_capacity(values.len());
+        for (place, (feature, value)) in values.iter().enumerate() {
+            let mut row: Vec<f64> = Vec::with_capacity(place);
+            for (before, (other, _)) in lower.iter().zip(values) {
+                let shared: f64 = row.iter().zip(before).map(|(a, b)| a * b).sum();
+                let pivot = before.last().copied().unwrap_or(1.0);
+                row.push((self.correlation(*feature, *other) - shared) / pivot);
+            }
+            let own = (1.0 - row.iter().map(|part| part * part).sum::<f64>()).max(PIVOT_MIN).sqrt();
+            let explained: f64 = row.iter().zip(&whitened).map(|(a, b)| a * b).sum();
+            whitened.push((value - explained) / own);
+            row.push(own);
+            lower.push(row);
+        }
+        whitened.iter().map(|part| part * part).sum::<f64>().sqrt()
+    }
+
+    fn correlation(&self, later: usize, earlier: usize) -> f64 {
+        self.correlations.get(later).and_then(|row| row.get(earlier)).copied().unwrap_or(0.0)
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
@@ -94,8 +149,36 @@ impl Support {
         if !self.features.iter().all(sane) || !(self.threshold.is_finite() && self.threshold > 0.0) {
             return Err("support needs finite centres, and spreads and a threshold above 0".into());
         }
+        let triangle = self.correlations.iter().enumerate().all(|(at, row)| row.len() == at);
+        let within = self.correlations.iter().flatten().all(|value| (-1.0..=1.0).contains(value));
+        if !self.correlations.is_empty()
+            && !(triangle && within && self.correlations.len() == self.features.len())
+        {
+            return Err("correlations of the support must be a triangle of numbers from -1 to 1".into());
+        }
         Ok(())
     }
+}
+
+/// Correlations of the standardised inputs over cases in which some are absent. An absent value counts as the middle,
+/// which pulls towards none and keeps what is left a matrix of correlations.
+fn correlations<F: Fn(&str) -> Option<f64>>(
+    features: &[Seen],
+    cases: impl Iterator<Item = F>,
+) -> Vec<Vec<f64>> {
+    let mut sums: Vec<Vec<f64>> = (0..features.len()).map(|at| vec![0.0; at]).collect();
+    let mut count = 0.0_f64;
+    for case in cases {
+        let value = |seen: &Seen| case(&seen.name).map_or(0.0, |value| seen.standard(value));
+        let values: Vec<f64> = features.iter().map(value).collect();
+        for (at, row) in sums.iter_mut().enumerate() {
+            row.iter_mut().zip(&values).for_each(|(sum, other)| *sum += values[at] * other);
+        }
+        count += 1.0;
+    }
+    let scale = (1.0 - SHRINKAGE) / count.max(1.0);
+    sums.iter_mut().flatten().for_each(|sum| *sum = (*sum * scale).clamp(-1.0, 1.0));
+    sums
 }
 
 #[cfg(test)]
@@ -106,42 +189,78 @@ mod tests {
 
     use super::*;
 
+    type Case = [Option<f64>; 3];
+    const NAMES: [&str; 3] = ["waist", "weight", "tsh"];
+
     /// Sum of twelve even draws less six: nearly normal.
     fn normal(rng: &mut ChaCha8Rng) -> f64 {
         (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0
     }
 
-    fn cases(seed: u64, n: usize) -> Vec<[f64; 2]> {
+    /// Waist and weight go together; the hormone spreads over decades.
+    fn cases(seed: u64, n: usize) -> Vec<Case> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        (0..n).map(|_| [50.0 + 10.0 * normal(&mut rng), normal(&mut rng).exp()]).collect()
+        let mut case = || {
+            let size = normal(&mut rng);
+            let part = |rng: &mut ChaCha8Rng| size + 0.3 * normal(rng);
+            let (waist, weight) = (part(&mut rng), part(&mut rng));
+            [90.0 + 10.0 * waist, 70.0 + 12.0 * weight, normal(&mut rng).exp()].map(Some)
+        };
+        (0..n).map(|_| case()).collect()
     }
 
-    fn reader(case: [Option<f64>; 2]) -> impl Fn(&str) -> Option<f64> {
-        move |name| if name == "age" { case[0] } else { case[1] }
+    fn reader(case: Case) -> impl Fn(&str) -> Option<f64> {
+        move |name| NAMES.iter().zip(case).find(|(known, _)| **known == name).and_then(|(_, value)| value)
     }
 
     fn support(seed: u64) -> Support {
         let train = cases(seed, 1000);
-        let column = |at: usize| train.iter().map(|case| case[at]).collect::<Vec<_>>();
-        let features = [Seen::of("age", false, &column(0)), Seen::of("tsh", true, &column(1))];
-        let held = cases(seed + 1, 2000).into_iter().map(|case| reader(case.map(Some)));
-        Support::fit(features.into_iter().flatten().collect(), held).expect("enough cases")
+        let column = |at: usize| train.iter().filter_map(|case| case[at]).collect::<Vec<_>>();
+        let seen = |at: usize| Seen::of(NAMES[at], at == 2, &column(at));
+        let held = cases(seed + 1, 2000).into_iter().map(reader);
+        let train = train.clone().into_iter().map(reader);
+        Support::fit_correlated((0..3).filter_map(seen).collect(), train, held).expect("enough cases")
+    }
+
+    fn at(waist: f64, weight: f64, tsh: f64) -> impl Fn(&str) -> Option<f64> {
+        reader([Some(waist), Some(weight), Some(tsh)])
     }
 
     #[test]
     fn what_is_far_is_named_and_what_is_absent_is_not() {
         let support = support(1);
-        assert_eq!(support.beyond(&reader([Some(50.0), Some(1.0)])), None);
-        assert_eq!(support.beyond(&reader([Some(52.0), Some(1e6)])), Some(vec!["tsh".into()]));
-        assert_eq!(support.beyond(&reader([Some(52.0), None])), None);
-        assert_eq!(support.distance(&reader([None, None])), 0.0);
+        assert_eq!(support.beyond(&at(92.0, 71.0, 1.0)), None);
+        assert_eq!(support.beyond(&at(92.0, 71.0, 1e6)), Some(vec!["tsh".into()]));
+        assert_eq!(support.beyond(&reader([Some(92.0), None, None])), None);
+        assert_eq!(support.distance(&reader([None; 3])), 0.0);
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_far_although_each_alone_is_not() {
+        let support = support(1);
+        assert_eq!(support.beyond(&at(112.0, 96.0, 1.0)), None, "large, of a piece");
+        let named = support.beyond(&at(112.0, 46.0, 1.0)).expect("a wide waist on a light body");
+        assert!(named == ["waist"] || named == ["weight"], "one of them has to go: {named:?}");
+        for alone in [[Some(112.0), None, None], [None, Some(46.0), None]] {
+            assert_eq!(support.beyond(&reader(alone)), None);
+        }
     }
 
     #[test]
     fn a_constant_input_and_too_few_cases_give_nothing() {
         assert_eq!(Seen::of("age", false, &[50.0; 9]), None);
-        let few = cases(3, 20).into_iter().map(|case| reader(case.map(Some)));
+        let few = cases(3, 20).into_iter().map(reader);
         assert_eq!(Support::fit(Vec::new(), few), None);
+    }
+
+    #[test]
+    fn senseless_correlations_are_refused() {
+        let mut support = support(2);
+        assert_eq!(support.check(), Ok(()));
+        support.correlations[2][0] = f64::NAN;
+        assert!(support.check().is_err());
+        support.correlations = vec![vec![0.5]; 3];
+        assert!(support.check().is_err(), "no triangle");
     }
 
     proptest! {
@@ -150,15 +269,20 @@ mod tests {
         fn few_ordinary_cases_are_turned_away(seed in 0u64..1000) {
             let support = support(seed);
             let fresh = cases(seed + 7, 4000);
-            let away = fresh.iter().filter(|case| support.beyond(&reader(case.map(Some))).is_some()).count();
+            let away = fresh.iter().filter(|case| support.beyond(&reader(**case)).is_some()).count();
             prop_assert!((away as f64) < 4000.0 * (TURNED_AWAY + 0.012), "{away} of 4000");
         }
 
         #[test]
-        fn farther_is_never_nearer(seed in 0u64..20, (age, more) in (60.0_f64..200.0, 0.0_f64..100.0)) {
+        fn a_value_less_is_never_stranger(
+            seed in 0u64..20, case in (40.0f64..180.0, 20.0f64..200.0, 1e-3f64..1e4), absent in 0usize..3,
+        ) {
             let support = support(seed);
-            let at = |age: f64| support.distance(&reader([Some(age), Some(1.0)]));
-            prop_assert!(at(age + more) >= at(age) - 1e-12);
+            let (waist, weight, tsh) = case;
+            let whole = [Some(waist), Some(weight), Some(tsh)];
+            let mut less = whole;
+            less[absent] = None;
+            prop_assert!(support.distance(&reader(less)) <= support.distance(&reader(whole)) + 1e-9);
         }
     }
 }

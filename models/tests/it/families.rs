@@ -88,14 +88,17 @@ fn a_long_history_is_forecast_by_the_model_a_short_one_by_a_named_method() {
     let dir = tempfile::tempdir().expect("dir");
     let bundle = bundles::glucose_trend(dir.path());
     let encoder = trend::Encoder::new(&bundle).expect("fits");
-    let Question::Run(encoded) = encoder.encode(&series(samples(40, 300_000)), 0).expect("encodes") else {
+    let Question::Run(encoded) =
+        encoder.encode(&series(samples(40, 300_000)), 0, &Person::default()).expect("encodes")
+    else {
         panic!("long enough for the model")
     };
     let outputs = run(&mut *loaded(&bundle), &encoded.tensors);
     let answer = encoder.decode(&encoded, &outputs).expect("decodes");
     assert_eq!((answer.points.len(), answer.way), (2, Way::Model));
     assert!(answer.points.iter().all(|p| p.interval.low <= p.value && p.value <= p.interval.high));
-    let simple = |samples| match encoder.encode(&series(samples), 1800).expect("encodes") {
+    let simple = |samples| match encoder.encode(&series(samples), 1800, &Person::default()).expect("encodes")
+    {
         Question::Simple(answer) => answer,
         Question::Run(_) => panic!("too short for the model"),
     };
@@ -114,7 +117,10 @@ fn irregular_samples_are_laid_on_the_models_grid() {
     let encoder = trend::Encoder::new(&bundles::glucose_trend(dir.path())).expect("fits");
     let even = |i: i64| Sample { time_unix_ms: 1_700_000_000_000 + i * 300_000, value: 80.0 + i as f64 };
     let uneven: Vec<Sample> = (0..=60).filter(|i| i % 3 != 1).map(even).collect();
-    let history = |samples: Vec<Sample>| match encoder.encode(&series(samples), 0).expect("encodes") {
+    let history = |samples: Vec<Sample>| match encoder
+        .encode(&series(samples), 0, &Person::default())
+        .expect("encodes")
+    {
         Question::Run(encoded) => {
             encoded.tensors[0].slice_rows(0, 1).expect("row").as_f32().expect("fp32").into_owned()
         }
@@ -130,11 +136,13 @@ fn horizons_and_series_that_do_not_fit_name_the_field() {
     let dir = tempfile::tempdir().expect("dir");
     let encoder = trend::Encoder::new(&bundles::glucose_trend(dir.path())).expect("fits");
     for seconds in [-1, 1, 7200, i64::MAX, i64::MIN] {
-        let error = encoder.encode(&series(samples(40, 300_000)), seconds).expect_err("out of reach");
+        let error = encoder
+            .encode(&series(samples(40, 300_000)), seconds, &Person::default())
+            .expect_err("out of reach");
         assert!(error.to_string().starts_with("horizon_seconds: "), "{error}");
     }
     let hdl = Series::new(Biomarker::Hdl, clinical::Unit::MgPerDl, samples(3, 1)).expect("valid");
-    assert!(encoder.encode(&hdl, 0).is_err_and(|e| e.to_string().starts_with("code: ")));
+    assert!(encoder.encode(&hdl, 0, &Person::default()).is_err_and(|e| e.to_string().starts_with("code: ")));
     let of = |time_unix_ms, value| {
         Series::new(Biomarker::Glucose, clinical::Unit::MgPerDl, vec![Sample { time_unix_ms, value }])
     };

@@ -171,9 +171,12 @@ impl Recipe for Diabetes {
             let probabilities = runner.first(&inputs)?;
             let rivals = rivals::of_panels(prepared, &COLUMNS, LABELS.len(), &hidden);
             measures.extend(figures(name, prepared, &probabilities, &rivals));
-            if hidden.is_empty() {
-                measures.extend(classify::sets(prepared, rows, &probabilities, calibration));
-            }
+            let sets = classify::sets(prepared, rows, &probabilities, calibration);
+            // The sets were fitted with HbA1c where it was measured; how they do without it is said beside.
+            measures.extend(sets.into_iter().map(|measure| match hidden.is_empty() {
+                true => measure,
+                false => Measure { name: format!("{}_{name}", measure.name), ..measure },
+            }));
         }
         Ok(measures)
     }

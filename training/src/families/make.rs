@@ -59,9 +59,11 @@ pub(super) fn make(recipe: &dyn Recipe, context: &Context) -> Result<TrainReport
     let weights = trainee.to_bytes()?;
     let mut runner = Runner::of(&config, &weights)?;
     let (part, cases) = recipe.uncertainty(context, &prepared, &mut runner)?;
-    let calibration =
-        Calibration::new(recipe.coverage(), cases as u64, part)?.with_support(support::of(&prepared))?;
-    let measures = recipe.measure(&prepared, &mut runner, &calibration)?;
+    let cohorts = recipe.cohorts(&prepared, &mut runner, &part)?;
+    let calibration = Calibration::new(recipe.coverage(), cases as u64, part)?
+        .with_cohorts(cohorts)?
+        .with_support(support::of(recipe, &prepared))?;
+    let measures = measured(recipe, &prepared, &mut runner, &calibration)?;
     let report = report_of(recipe, &config, &prepared, measures, Vec::new());
     config.metrics = report.measures.iter().map(metric).collect();
     let golden = golden_of(recipe, &prepared, &mut runner, &config.signature()?, context.seed)?;
@@ -93,10 +95,22 @@ pub(crate) fn report_on(recipe: &dyn Recipe, bundle: &Bundle, context: &Context)
     check_data(&config.lineage.datasets, &prepared.provenance)?;
     let mut runner = Runner::load(bundle)?;
     let calibration = Calibration::from_json(bundle.calibration_json().as_bytes())?;
-    let mut measures = recipe.measure(&prepared, &mut runner, &calibration)?;
+    let mut measures = measured(recipe, &prepared, &mut runner, &calibration)?;
     measures.extend(recipe.external(context, &mut runner)?);
     let plots = pictures::of(recipe, &prepared, &mut runner, &calibration)?;
     Ok(report_of(recipe, config, &prepared, measures, plots))
+}
+
+/// The recipe's own figures on the test rows, and how many of them the model turns away.
+fn measured(
+    recipe: &dyn Recipe,
+    prepared: &Prepared,
+    runner: &mut Runner,
+    calibration: &Calibration,
+) -> Result<Vec<Measure>> {
+    let mut measures = recipe.measure(prepared, runner, calibration)?;
+    measures.extend(support::figures(recipe, prepared, calibration));
+    Ok(measures)
 }
 
 pub(super) fn check(prepared: &Prepared) -> Result<()> {

@@ -136,7 +136,7 @@ impl Inner {
         let answer = encoder.decode(&encoded, &outputs).map_err(refused)?;
         let name = asked.served.name();
         let missing = write::missing(name, &answer.missing);
-        let warnings = missing.into_iter().chain(write::beyond(name, &answer.beyond));
+        let warnings = missing.into_iter().chain(write::beyond(name, &answer.beyond, "panel"));
         let told = classification(asked, panel, answer);
         Ok((told, warnings.chain(write::synthetic(&asked.reference)).collect()))
     }
@@ -230,7 +230,7 @@ fn classification(asked: &Asked, panel: &Panel, answer: biomarker::Answer) -> wi
     let share = |(label, probability)| wire::ClassProbability { label, probability };
     let safety = judge::of_label(&task, &label, probability, panel);
     wire::PanelClassification {
-        safety: Some(if answer.beyond.is_empty() { safety } else { judge::beyond(safety, &answer.beyond) }),
+        safety: Some(judge::beyond(safety, &answer.beyond)),
         task,
         label,
         probability,

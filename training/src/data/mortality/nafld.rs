@@ -101,6 +101,8 @@ pub fn load(store: &Store) -> Result<Dataset<NafldRow>, TrainingError> {
 pub struct LabSeries {
     /// Person number.
     pub id: i64,
+    /// Age on day 0 and sex, where the table of people knows the person.
+    pub person: Option<(f64, Sex)>,
     /// Day (relative to the index date, may be negative) and value, by day; one value a day.
     pub values: Vec<(i64, f64)>,
 }
@@ -134,7 +136,9 @@ pub fn load_series(store: &Store, lab: Lab) -> Result<Dataset<LabSeries>, Traini
         Lab::Hdl => ("nafld-hdl", labs.hdl),
         Lab::Systolic => ("nafld-systolic", labs.systolic),
     };
-    let mut rows: Vec<LabSeries> = values.into_iter().map(|(id, values)| LabSeries { id, values }).collect();
+    let people = people_of(&frame(store, "survival/nafld1")?)?;
+    let series = |(id, values)| LabSeries { id, person: people.get(&id).copied(), values };
+    let mut rows: Vec<LabSeries> = values.into_iter().map(series).collect();
     rows.sort_by_key(|row| row.id);
     Ok(Dataset {
         name,
@@ -142,6 +146,14 @@ pub fn load_series(store: &Store, lab: Lab) -> Result<Dataset<LabSeries>, Traini
         provenance: vec![store.provenance(SOURCE)?],
         dropped: vec![Dropped { reason: "laboratory value out of range", count: labs.dropped }],
     })
+}
+
+/// Age at the index date and sex of everyone.
+fn people_of(frame: &Frame) -> Result<HashMap<i64, (f64, Sex)>, TrainingError> {
+    let (ids, age, male) = (frame.integers("id")?, frame.integers("age")?, yes_no(frame, "male")?);
+    let sex = |male: bool| if male { Sex::Male } else { Sex::Female };
+    let person = |((id, age), male): ((&i64, &i64), bool)| (*id, (*age as f64, sex(male)));
+    Ok(ids.iter().zip(age).zip(male).map(person).collect())
 }
 
 type Series = HashMap<i64, Vec<(i64, f64)>>;
@@ -311,6 +323,12 @@ mod tests {
         assert!(second.had("htn") && second.systolic_mmhg.is_none());
         assert_eq!(labs.dropped, 1, "a systolic pressure of 13,682");
         assert_eq!(second.follow_up, FollowUp { days: 300.0, died: true });
+    }
+
+    #[test]
+    fn age_and_sex_come_from_the_table_of_people() {
+        let people = people_of(&people()).expect("people");
+        assert_eq!((people[&1], people.get(&3)), ((50.0, Sex::Male), None));
     }
 
     #[test]

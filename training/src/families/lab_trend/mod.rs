@@ -3,9 +3,13 @@
 //! Next values within days are rare, so the network learns from all within [`LEARN_DAYS_MAX`], where the person's own
 //! level is what there is to know; the bounds and the figures are of the next values within [`NEAR_DAYS_MAX`] only.
 
+mod figures;
+
 use anyhow::{Context as _, Result};
 use models::bundle::{BodyConfig, Family, ForecastConfig, ForecasterConfig, NetworkConfig, TensorConfig};
-use models::calibration::{Calibration, Forecast, HorizonCase, Part, Quantiles, fit_forecast, spread};
+use models::calibration::{
+    Calibration, Cohort, Cohorts, HorizonCase, Part, Quantiles, fit_forecast, forecast_cohorts, spread,
+};
 use models::family::trend::sparse;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -15,18 +19,18 @@ use super::parts::Parts;
 use super::pinball::{COVERAGE, HIGH, LEVELS, LOW, MEDIAN, Pinball};
 use super::recipe::{Context, Person, Prepared, Recipe, Spec, Truth};
 use super::runner::Runner;
+use super::support::{self, Familiar};
 use super::trainee::{Trainee, body};
 use crate::data::mortality::nafld::{self, Lab, LabSeries};
-use crate::data::{Dataset, Fractions};
-use crate::evaluate::baseline::Ridge;
-use crate::evaluate::bootstrap::{interval, pick};
-use crate::evaluate::{Measure, metrics};
+use crate::data::{Dataset, Fractions, Sex};
+use crate::evaluate::Measure;
 use crate::optimise::{self, Outcome, Plan};
 
 /// Values of a history, and least that are asked for.
 const VALUES: usize = 6;
 const VALUES_MIN: usize = 3;
 const DAY_S: u32 = 86_400;
+const DAYS_A_YEAR: f64 = 365.25;
 /// How far ahead the answer is given for.
 const HORIZON_DAYS: u32 = 7;
 /// Days to the next value, at most, in the rows learnt from and in those measured on.
@@ -102,7 +106,11 @@ impl Rows {
                 rows.history.push(&history);
                 rows.future.push(&[value as f32]);
                 rows.days.push(day - before);
-                rows.people.push(Person { group: index as u64, ..Person::default() });
+                rows.people.push(Person {
+                    group: index as u64,
+                    age_years: person.person.map(|(age, _)| age + before as f64 / DAYS_A_YEAR),
+                    male: person.person.map(|(_, sex)| sex == Sex::Male),
+                });
             }
             rows.rows_of.push(own);
         }
@@ -209,25 +217,22 @@ impl Recipe for LabTrend {
     }
 
     fn calibrate(&self, prepared: &Prepared, runner: &mut Runner) -> Result<(Part, usize)> {
-        let rows = &prepared.parts.calibration;
-        let (future, _) = prepared.truth.values().context("a forecaster needs values")?;
-        let quantiles = runner.first(&prepared.pick(rows))?;
-        let case = |(at, row): (usize, &usize)| {
-            let history = prepared.inputs[0].row_f64(*row);
-            let last = history[VALUES - 1];
-            let truth = f64::from(future.row(*row)[0]);
-            HorizonCase {
-                quantiles: said(&quantiles, at),
-                spread: spread(&history),
-                last,
-                linear: last,
-                truth,
-            }
-        };
-        let cases: Vec<HorizonCase> = rows.iter().enumerate().map(case).collect();
-        let horizons = [(u64::from(HORIZON_DAYS * DAY_S), cases)];
+        let horizons = [(u64::from(HORIZON_DAYS * DAY_S), cases(prepared, runner)?)];
         let widths = fit_forecast((LEVELS[LOW], LEVELS[HIGH]), &horizons, COVERAGE);
-        Ok((Part::Forecast(widths.context("too few next values to calibrate on")?), rows.len()))
+        let rows = prepared.parts.calibration.len();
+        Ok((Part::Forecast(widths.context("too few next values to calibrate on")?), rows))
+    }
+
+    fn cohorts(&self, prepared: &Prepared, runner: &mut Runner, part: &Part) -> Result<Option<Cohorts>> {
+        let Part::Forecast(widths) = part else { return Ok(None) };
+        let horizons = [(u64::from(HORIZON_DAYS * DAY_S), cases(prepared, runner)?)];
+        let rows = prepared.parts.calibration.iter();
+        let people: Vec<Option<Cohort>> = rows.map(|row| prepared.people[*row].cohort()).collect();
+        Ok(forecast_cohorts(widths, &horizons, &people, COVERAGE))
+    }
+
+    fn familiar(&self, prepared: &Prepared, row: usize) -> Vec<Familiar> {
+        support::of_history(prepared, row)
     }
 
     fn coverage(&self) -> f64 {
@@ -240,31 +245,7 @@ impl Recipe for LabTrend {
         runner: &mut Runner,
         calibration: &Calibration,
     ) -> Result<Vec<Measure>> {
-        let rows = &prepared.parts.test;
-        let (future, _) = prepared.truth.values().context("a forecaster needs values")?;
-        let table = |rows: &[usize]| prepared.inputs[0].pick(rows).to_f64();
-        let train = &prepared.parts.train;
-        let ridge = Ridge::fit(&table(train), &future.pick(train).to_f64(), RIDGE_PENALTY);
-        let history = prepared.inputs[0].pick(rows);
-        let quantiles = runner.first(std::slice::from_ref(&history))?;
-        let (truth, groups) = (future.pick(rows).column(0), prepared.groups(rows));
-        let ours = quantiles.column(MEDIAN);
-        let simple = |of: &dyn Fn(&[f64]) -> f64| {
-            metrics::rmse(&table(rows).iter().map(|row| of(row)).collect::<Vec<_>>(), &truth)
-        };
-        let spread = interval(&groups, |at| Some(metrics::rmse(&pick(&ours, at), &pick(&truth, at))));
-        let rmse = Measure::new("rmse", metrics::rmse(&ours, &truth), rows.len()).between(spread);
-        let against = |name: &str, value| rmse.clone().against(name, Some(value));
-        let mut measures = vec![
-            against("ridge", simple(&|row| ridge.predict(row)[0])),
-            against("last value", simple(&|row| row[VALUES - 1])).within("beside=last value"),
-            against("mean of three", simple(&|row| metrics::mean(row[VALUES - 3..].iter().copied())))
-                .within("beside=mean of three"),
-        ];
-        if let Part::Forecast(widths) = calibration.part() {
-            measures.extend(held(&quantiles, &history, &truth, &groups, widths));
-        }
-        Ok(measures)
+        figures::of(prepared, runner, calibration)
     }
 
     fn golden(&self, _prepared: &Prepared, rng: &mut ChaCha8Rng) -> Vec<Matrix> {
@@ -284,28 +265,18 @@ fn said(quantiles: &Matrix, row: usize) -> Quantiles {
     Quantiles { low: at(LOW), median: at(MEDIAN), high: at(HIGH) }
 }
 
-/// Coverage and width of the served intervals.
-fn held(
-    quantiles: &Matrix,
-    history: &Matrix,
-    truth: &[f64],
-    groups: &[u64],
-    widths: &Forecast,
-) -> Vec<Measure> {
-    let end = |row: usize| {
-        let band = widths.band(spread(&history.row_f64(row)));
-        let interval = widths.horizons[0].interval(said(quantiles, row), band, COVERAGE);
-        (interval.low, interval.high)
+/// Forecasts of the calibration rows beside what came.
+fn cases(prepared: &Prepared, runner: &mut Runner) -> Result<Vec<HorizonCase>> {
+    let rows = &prepared.parts.calibration;
+    let (future, _) = prepared.truth.values().context("a forecaster needs values")?;
+    let quantiles = runner.first(&prepared.pick(rows))?;
+    let case = |(at, row): (usize, &usize)| {
+        let history = prepared.inputs[0].row_f64(*row);
+        let last = history[VALUES - 1];
+        let truth = f64::from(future.row(*row)[0]);
+        HorizonCase { quantiles: said(&quantiles, at), spread: spread(&history), last, linear: last, truth }
     };
-    let (low, high): (Vec<f64>, Vec<f64>) = (0..truth.len()).map(end).unzip();
-    let share = |at: &[usize]| metrics::coverage(&pick(&low, at), &pick(&high, at), &pick(truth, at));
-    let everyone: Vec<usize> = (0..truth.len()).collect();
-    let width = metrics::mean(low.iter().zip(&high).map(|(low, high)| high - low));
-    vec![
-        Measure::new("coverage", share(&everyone), truth.len())
-            .between(interval(groups, |at| Some(share(at)))),
-        Measure::new("interval_width", width, truth.len()),
-    ]
+    Ok(rows.iter().enumerate().map(case).collect())
 }
 
 #[cfg(test)]
@@ -315,10 +286,12 @@ mod tests {
     #[test]
     fn a_row_needs_three_values_before_and_the_next_within_its_time() {
         let values = [(0, 50.0), (10, 52.0), (20, 54.0), (30, 56.0), (900, 40.0), (910, 58.0)];
-        let rows = Rows::of(&[LabSeries { id: 1, values: values.to_vec() }]);
+        let rows = Rows::of(&[LabSeries { id: 1, person: Some((50.0, Sex::Male)), values: values.to_vec() }]);
         assert_eq!(rows.future.data, [56.0, 58.0], "the value after 870 days is left out");
         assert_eq!(rows.history.row(0), [52.0, 52.0, 52.0, 50.0, 52.0, 54.0], "begins with the mean");
         assert_eq!(rows.history.row(1)[VALUES - 1], 40.0, "but it is history to the one after");
         assert_eq!(rows.days, [10, 10]);
+        let age = rows.people[1].age_years.expect("known");
+        assert!((age - (50.0 + 900.0 / 365.25)).abs() < 1e-9, "years at the last value known: {age}");
     }
 }
