@@ -14,6 +14,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::columns;
+use super::halve;
 use super::matrix::Matrix;
 use super::pictures;
 use super::recipe::{Context, Effort, Prepared, Recipe};
@@ -64,7 +65,9 @@ pub(super) fn make(recipe: &dyn Recipe, context: &Context) -> Result<TrainReport
         .with_cohorts(cohorts)?
         .with_support(support::of(recipe, &prepared))?;
     let measures = measured(recipe, &prepared, &mut runner, &calibration)?;
-    let report = report_of(recipe, &config, &prepared, measures, Vec::new());
+    let half = halve::remark(recipe, &prepared, (&config, &weights), &calibration, &measures)?;
+    let mut report = report_of(recipe, &config, &prepared, measures, Vec::new());
+    report.remarks.push(half);
     config.metrics = report.measures.iter().map(metric).collect();
     let golden = golden_of(recipe, &prepared, &mut runner, &config.signature()?, context.seed)?;
     let text = card::write(&Card {
@@ -102,7 +105,7 @@ pub(crate) fn report_on(recipe: &dyn Recipe, bundle: &Bundle, context: &Context)
 }
 
 /// The recipe's own figures on the test rows, and how many of them the model turns away.
-fn measured(
+pub(super) fn measured(
     recipe: &dyn Recipe,
     prepared: &Prepared,
     runner: &mut Runner,
@@ -121,13 +124,18 @@ pub(super) fn check(prepared: &Prepared) -> Result<()> {
         ("calibration", &parts.calibration),
         ("test", &parts.test),
     ] {
-        ensure!(!part.is_empty(), "the {name} part is empty: the data has too few usable rows");
+        let sources: Vec<&str> = prepared.provenance.iter().map(|p| p.source.as_str()).collect();
+        ensure!(
+            !part.is_empty(),
+            "the {name} part of `{}` is empty: the data has too few usable rows",
+            sources.join("`, `")
+        );
     }
     Ok(())
 }
 
 /// The figures of a bundle mean its own data only.
-fn check_data(promised: &[DatasetConfig], found: &[Provenance]) -> Result<()> {
+pub(super) fn check_data(promised: &[DatasetConfig], found: &[Provenance]) -> Result<()> {
     for dataset in promised {
         let same = found.iter().any(|p| p.source == dataset.id && p.sha256 == dataset.sha256);
         ensure!(
@@ -225,7 +233,7 @@ fn calibration_remarks(measures: &[Measure]) -> Vec<String> {
     .collect()
 }
 
-fn metric(measure: &Measure) -> MetricConfig {
+pub(super) fn metric(measure: &Measure) -> MetricConfig {
     MetricConfig {
         name: measure.name.clone(),
         value: measure.value,

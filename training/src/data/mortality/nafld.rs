@@ -173,15 +173,19 @@ impl Labs {
         let (ids, days) = (frame.integers("id")?, frame.integers("days")?);
         let (tests, values) = (frame.texts("test")?, frame.numbers("value")?);
         let mut labs = Self::default();
-        for (((id, day), test), value) in ids.iter().zip(days).zip(tests).zip(values) {
+        for (row, (((id, day), test), value)) in ids.iter().zip(days).zip(tests).zip(values).enumerate() {
             let Some(value) = value else { continue };
             let (series, range) = match test.as_deref() {
                 Some("hdl") => (&mut labs.hdl, HDL_MG_DL),
                 Some("sbp") => (&mut labs.systolic, SYSTOLIC_MMHG),
                 Some("fib4") => (&mut labs.fib4, 0.0..=f64::MAX),
                 Some("smoke") => (&mut labs.smoke, 0.0..=1.0),
-                // `chol` and `dbp` are copies of `hdl` and `sbp`.
-                Some(_) | None => continue,
+                // Copies of `hdl` and `sbp`.
+                Some("chol" | "dbp") => continue,
+                other => {
+                    let reason = format!("`test` has the unknown {other:?}");
+                    return Err(TrainingError::row(frame.name(), row, reason));
+                }
             };
             if range.contains(&value) {
                 series.entry(*id).or_default().push((*day, value));
@@ -214,10 +218,10 @@ fn latest(series: &Series, id: i64, back: i64) -> Option<f64> {
 fn history_of(frame: &Frame) -> Result<HashMap<i64, u16>, TrainingError> {
     let (ids, days, events) = (frame.integers("id")?, frame.integers("days")?, frame.texts("event")?);
     let mut history: HashMap<i64, u16> = HashMap::new();
-    for ((id, day), event) in ids.iter().zip(days).zip(events) {
+    for (row, ((id, day), event)) in ids.iter().zip(days).zip(events).enumerate() {
         let bit = HISTORY.iter().position(|h| Some(*h) == event.as_deref());
-        let bit =
-            bit.ok_or_else(|| TrainingError::dataset("survival/nafld3", format!("unknown event {event:?}")))?;
+        let unknown = || TrainingError::row(frame.name(), row, format!("`event` has the unknown {event:?}"));
+        let bit = bit.ok_or_else(unknown)?;
         if *day <= 0 {
             *history.entry(*id).or_default() |= 1 << bit;
         }
@@ -338,6 +342,35 @@ mod tests {
             ("days", Column::Int(vec![0])),
             ("event", text(&["gout"])),
         ]);
-        assert!(history_of(&events).expect_err("refused").to_string().contains("gout"));
+        let error = history_of(&events).expect_err("refused").to_string();
+        assert!(error.contains("gout") && error.contains("`event`") && error.contains("row 1"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_test_is_refused_with_its_row() {
+        let frame = Frame::of(vec![
+            ("id", Column::Int(vec![1, 1])),
+            ("days", Column::Int(vec![0, 1])),
+            ("test", text(&["hdl", "mood"])),
+            ("value", Column::Float(vec![50.0, 1.0])),
+        ]);
+        let error = Labs::read(&frame).err().expect("refused").to_string();
+        assert!(error.contains("mood") && error.contains("row 2") && error.contains("`test`"), "{error}");
+    }
+
+    #[test]
+    fn a_column_that_is_missing_is_named_whichever_it_is() {
+        let (whole, tests) = (people(), labs());
+        let known = Labs::read(&tests).expect("labs");
+        let missing = |column: &str, error: Option<TrainingError>| {
+            let error = error.expect(column).to_string();
+            assert!(error.contains(&format!("no column `{column}`")), "{error}");
+        };
+        for column in whole.names() {
+            missing(column, rows_of(&whole.without(column), &known, &HashMap::new()).err());
+        }
+        for column in tests.names() {
+            missing(column, Labs::read(&tests.without(column)).err());
+        }
     }
 }
