@@ -124,13 +124,11 @@ impl TrainingError {
     }
 
     /// The same, naming the file that a data set was read from.
-    pub(crate) fn of_member(self, member: &str) -> Self {
-        match self {
-            Self::Dataset { dataset, line, reason } => {
-                Self::Dataset { dataset: format!("{dataset}` of `{member}"), line, reason }
-            }
-            other => other,
+    pub(crate) fn of_member(mut self, member: &str) -> Self {
+        if let Self::Dataset { dataset, .. } = &mut self {
+            *dataset = format!("{dataset}` of `{member}");
         }
+        self
     }
 
     /// A [`TrainingError::Dataset`] about one row of a frame, here counted from 0.

@@ -146,14 +146,13 @@ impl Support {
 
     pub(super) fn check(&self) -> Result<(), String> {
         let sane = |seen: &Seen| seen.center.is_finite() && seen.spread.is_finite() && seen.spread > 0.0;
-        if !self.features.iter().all(sane) || !(self.threshold.is_finite() && self.threshold > 0.0) {
+        if !(self.features.iter().all(sane) && self.threshold.is_finite() && self.threshold > 0.0) {
             return Err("support needs finite centres, and spreads and a threshold above 0".into());
         }
         let triangle = self.correlations.iter().enumerate().all(|(at, row)| row.len() == at);
         let within = self.correlations.iter().flatten().all(|value| (-1.0..=1.0).contains(value));
-        if !self.correlations.is_empty()
-            && !(triangle && within && self.correlations.len() == self.features.len())
-        {
+        let whole = triangle && within && self.correlations.len() == self.features.len();
+        if !(whole || self.correlations.is_empty()) {
             return Err("correlations of the support must be a triangle of numbers from -1 to 1".into());
         }
         Ok(())

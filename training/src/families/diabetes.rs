@@ -89,7 +89,7 @@ impl Recipe for Diabetes {
     fn spec(&self) -> Spec {
         Spec {
             name: "diabetes",
-            version: "MPS-DIABETES-v1.1.0-FP32",
+            version: "MPS-DIABETES-v1.2.0-FP32",
             family: Family::Biomarker,
             task: "diabetes",
             intended_use: "Estimates for an adult how likely a diagnosis of diabetes is, from an examination with \

@@ -7,6 +7,7 @@ use clinical::Biomarker;
 use models::calibration::{Calibration, Seen, Support, window};
 
 use super::columns::Column;
+use super::parts::Parts;
 use super::recipe::{Prepared, Recipe, Truth};
 use crate::evaluate::bootstrap::{interval, pick};
 use crate::evaluate::{Measure, metrics};
@@ -49,7 +50,10 @@ pub(crate) fn of(recipe: &dyn Recipe, prepared: &Prepared) -> Option<Support> {
     let cases = |rows: &[usize]| -> Vec<Vec<Familiar>> {
         rows.iter().map(|row| recipe.familiar(prepared, *row)).collect()
     };
-    let (train, held) = (cases(&prepared.parts.train), cases(&prepared.parts.calibration));
+    let Parts { train, validation, calibration, test: _ } = &prepared.parts;
+    // Nothing was fitted to the rows to stop on either, and the threshold is far out: every case counts.
+    let held: BTreeSet<usize> = validation.iter().chain(calibration).copied().collect();
+    let (train, held) = (cases(train), cases(&Vec::from_iter(held)));
     let mut values: BTreeMap<&str, (bool, Vec<f64>)> = BTreeMap::new();
     for Familiar { name, value, log } in train.iter().flatten() {
         values.entry(name).or_insert((*log, Vec::new())).1.push(*value);

@@ -100,7 +100,7 @@ impl Recipe for ThyroidAnomaly {
     fn spec(&self) -> Spec {
         Spec {
             name: "thyroid-anomaly",
-            version: "MPS-THYROID-ANOMALY-v1.1.0-FP32",
+            version: "MPS-THYROID-ANOMALY-v1.1.1-FP32",
             family: Family::Anomaly,
             task: "thyroid_panel",
             intended_use: "Says how unlike the panels of people without a thyroid comment a panel is, and which \

@@ -49,7 +49,7 @@ impl Recipe for GlucoseTrend {
     fn spec(&self) -> Spec {
         Spec {
             name: "glucose-trend",
-            version: "MPS-GLUCOSE-TREND-v1.1.0-FP32",
+            version: "MPS-GLUCOSE-TREND-v1.2.0-FP32",
             family: Family::Trend,
             task: "glucose",
             intended_use: "Forecasts continuous glucose up to an hour ahead, with bounds, for orientation. Not for \

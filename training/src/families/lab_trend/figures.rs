@@ -40,9 +40,10 @@ pub(super) fn of(
     let (future, _) = prepared.truth.values().context("a forecaster needs values")?;
     let history = prepared.inputs[0].pick(rows);
     let quantiles = runner.first(std::slice::from_ref(&history))?;
-    let bounds = match calibration.part() {
-        Part::Forecast(widths) => Some(bounds(prepared, &quantiles, &history, widths, calibration)),
-        _ => None,
+    let bounds = if let Part::Forecast(widths) = calibration.part() {
+        Some(bounds(prepared, &quantiles, &history, widths, calibration))
+    } else {
+        None
     };
     let seen = Seen {
         truth: future.pick(rows).column(0),

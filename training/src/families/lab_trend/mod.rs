@@ -56,7 +56,7 @@ pub(crate) struct LabTrend {
 pub(crate) const HDL: LabTrend = LabTrend {
     lab: Lab::Hdl,
     name: "hdl-trend",
-    version: "MPS-HDL-TREND-v1.0.0-FP32",
+    version: "MPS-HDL-TREND-v1.1.0-FP32",
     task: "hdl_cholesterol",
     unit: "mg/dL",
     centre: 50.0,
@@ -67,7 +67,7 @@ pub(crate) const HDL: LabTrend = LabTrend {
 pub(crate) const SYSTOLIC: LabTrend = LabTrend {
     lab: Lab::Systolic,
     name: "systolic-trend",
-    version: "MPS-SYSTOLIC-TREND-v1.0.0-FP32",
+    version: "MPS-SYSTOLIC-TREND-v1.1.0-FP32",
     task: "systolic_bp",
     unit: "mm[Hg]",
     centre: 130.0,
