@@ -76,6 +76,7 @@ pub(super) fn make(recipe: &dyn Recipe, context: &Context) -> Result<TrainReport
         prepared: &prepared,
         report: &report,
         outcome: &outcome,
+        cohorts: calibration.cohorts(),
     })?;
     let dir = context.out.join(spec.name).join(spec.version);
     let bundle = BundleWriter::new(config)
