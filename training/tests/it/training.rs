@@ -66,7 +66,7 @@ fn a_half_precision_sibling_is_whole_smaller_and_says_what_it_costs() {
     let full = Bundle::open(&trained.dir).expect("whole");
     assert!(full.card().contains("With weights of 16 bits"), "the full card says it too");
     let halved = family("sensor-quality").halve(&full, &context).expect("written");
-    assert!(halved.dir.ends_with("MPS-SENSOR-QUALITY-v1.0.0-FP16") || halved.dir.ends_with("-FP16"));
+    assert!(halved.dir.to_string_lossy().ends_with("-FP16"), "{}", halved.dir.display());
     let half = Bundle::open(&halved.dir).expect("whole");
     half.load(&models::engine::CandleEngine::new()).expect("golden outputs come back");
     assert!(half.card().contains("## Number format") && half.card().contains("| 16 bits |"));
