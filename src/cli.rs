@@ -236,6 +236,15 @@ pub(crate) enum ModelsCommand {
         #[arg(long, value_enum, default_value_t = Variant::Fp32)]
         variant: Variant,
     },
+    /// Write the variant of a trained model with weights in half precision (FP16), after measuring both on the frozen
+    /// test set; it is refused when its headline figure is 1 % off or more.
+    Quantise {
+        /// Model name or bundle folder.
+        bundle: String,
+        /// Folder that it is written under, as NAME/VERSION; the data folder's bundles when absent.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Sign a bundle, and say the public key that servers must trust (models.trusted_keys).
     Sign {
         /// Model name or bundle folder.

@@ -6,12 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context as _, bail};
 use models::{
     Bundle, Engine,
     bundle::{Quantisation, SecretKey},
 };
 use serde::Serialize;
+use training::{
+    data::Store,
+    families::{ALL, Context, Effort, Figure, Halved},
+    optimise::Progress,
+};
 
 use crate::{
     app::engines,
@@ -33,6 +38,7 @@ pub(crate) fn run(
         ModelsCommand::Show { name } => show(config, name, json),
         ModelsCommand::Verify { bundle } => verify(config, bundle.as_deref(), json),
         ModelsCommand::Fetch { name, variant } => fetch(config, name, *variant),
+        ModelsCommand::Quantise { bundle, out } => quantise(config, bundle, out.as_deref(), json),
         ModelsCommand::Sign { bundle, key, new_key } => sign(config, bundle, key, *new_key, json),
     }
 }
@@ -140,6 +146,35 @@ fn fetch(config: &Config, name: &str, variant: Variant) -> anyhow::Result<()> {
         _ => bail!("`{name}` is not a model that is fetched, expected food or text (the others are shipped)"),
     };
     print(&format!("{name} model ready in {}", folder.display()))
+}
+
+fn quantise(config: &Config, bundle: &str, out: Option<&Path>, json: bool) -> anyhow::Result<()> {
+    let bundle = Bundle::open(folder_of(config, bundle)?)?;
+    let name = &bundle.config().name;
+    let family = ALL.iter().find(|family| family.name == *name);
+    let family = family.with_context(|| {
+        format!("`{name}` is not a model that `manpasik train` makes; of food there is `models fetch food --variant fp16`")
+    })?;
+    let context = Context {
+        store: Store::open(&config.data_dir)?,
+        out: out.map_or_else(|| config.data_dir.join("bundles"), Path::to_path_buf),
+        seed: bundle.config().lineage.seed,
+        progress: Progress::hidden(),
+        effort: Effort::Full,
+    };
+    let Halved { dir, figures, bytes: (was, is) } = family.halve(&bundle, &context)?;
+    let figures = figures.iter();
+    if json {
+        let row = |figure: &Figure| (figure.name.clone(), [figure.full, figure.half, figure.loss()].into());
+        let rows: serde_json::Map<String, serde_json::Value> = figures.map(row).collect();
+        return print_json(&serde_json::json!({ "bundle": dir, "bytes": [was, is], "figures": rows }));
+    }
+    let row = |figure: &Figure| {
+        let loss = format!("{:.3} %", 100.0 * figure.loss());
+        vec![figure.name.clone(), format!("{:.5}", figure.full), format!("{:.5}", figure.half), loss]
+    };
+    print(&table(&["figure", "32 bits", "16 bits", "difference"], figures.map(row)))?;
+    print(&format!("weights of {is} bytes instead of {was}, ready in {}", dir.display()))
 }
 
 fn sign(config: &Config, bundle: &str, file: &Path, new_key: bool, json: bool) -> anyhow::Result<()> {

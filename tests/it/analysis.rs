@@ -51,6 +51,47 @@ async fn a_thyroid_panel_gets_class_interval_explanation_and_verdict() {
     assert!(!answer.disclaimer.is_empty());
 }
 
+/// Values that each could be someone's and together are nobody's.
+fn nobody() -> AnalyzeMeasurementRequest {
+    let observation =
+        |(code, value, unit): (&str, f64, &str)| Observation { code: code.into(), value, unit: unit.into() };
+    let values = [
+        ("hba1c", 5.4, "%"),
+        ("bmi", 16.0, "kg/m2"),
+        ("waist", 165.0, "cm"),
+        ("systolic_bp", 205.0, "mm[Hg]"),
+        ("diastolic_bp", 40.0, "mm[Hg]"),
+        ("heart_rate", 130.0, "/min"),
+        ("hdl_cholesterol", 150.0, "mg/dL"),
+        ("total_cholesterol", 160.0, "mg/dL"),
+    ];
+    let subject = Subject { age_years: Some(35.0), sex: Sex::Female.into() };
+    let observations = values.map(observation).into();
+    let panel = Panel { subject: Some(subject), observations, findings: Vec::new() };
+    AnalyzeMeasurementRequest { source: Some(Source::Panel(panel)), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_panel_that_is_nobodys_is_abstained_on_and_an_ordinary_one_is_not() {
+    let server = Server::start();
+    let answer = server.ai().await.analyze_measurement(nobody()).await.expect("answers").into_inner();
+    let warned: Vec<&str> = answer
+        .warnings
+        .iter()
+        .filter(|warning| warning.code == "out_of_distribution")
+        .map(|warning| warning.message.as_str())
+        .collect();
+    assert!(warned.iter().any(|text| text.starts_with("diabetes abstains")), "{:?}", answer.warnings);
+    let state = answer.classifications.iter().find(|class| class.task == "diabetes").expect("told");
+    assert_eq!(state.safety.as_ref().expect("a verdict").verdict(), Verdict::Uncertain);
+    assert_eq!(state.prediction_set.len(), 2, "nothing is ruled out");
+    let body = include_str!("../../assets/demo/nhanes-adult.json");
+    let ordinary: AnalyzeMeasurementRequest = serde_json::from_str(body).expect("a request");
+    let answer = server.ai().await.analyze_measurement(ordinary).await.expect("answers").into_inner();
+    let strange = answer.warnings.iter().find(|warning| warning.code == "out_of_distribution");
+    assert!(strange.is_none(), "{strange:?}");
+}
+
 #[tokio::test]
 async fn json_and_grpc_give_the_same_answer() {
     let server = Server::start();

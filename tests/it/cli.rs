@@ -187,6 +187,7 @@ fn verification_counts_what_it_checked_and_takes_a_name_or_a_folder() {
     let text = run(&["models", "verify", &folder.to_string_lossy()]).ok().out;
     assert!(text.starts_with("ok") && text.contains(&*folder.to_string_lossy()), "{text}");
     shipped(&["models", "verify", "nope"]).refused(&["`nope`", "manpasik models list"]);
+    shipped(&["models", "quantise", "nope"]).refused(&["`nope`", "manpasik models list"]);
 }
 
 #[test]

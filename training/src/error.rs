@@ -123,6 +123,19 @@ impl TrainingError {
         move |source| Self::Io { doing, path, source }
     }
 
+    /// The same, naming the file that a data set was read from.
+    pub(crate) fn of_member(mut self, member: &str) -> Self {
+        if let Self::Dataset { dataset, .. } = &mut self {
+            *dataset = format!("{dataset}` of `{member}");
+        }
+        self
+    }
+
+    /// A [`TrainingError::Dataset`] about one row of a frame, here counted from 0.
+    pub(crate) fn row(dataset: impl Into<String>, row: usize, reason: impl std::fmt::Display) -> Self {
+        Self::dataset(dataset, format!("row {}: {reason}", row + 1))
+    }
+
     /// A [`TrainingError::Dataset`] about the whole table.
     pub(crate) fn dataset(dataset: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Dataset { dataset: dataset.into(), line: None, reason: reason.into() }

@@ -132,6 +132,59 @@ async fn a_panel_is_analysed_by_every_family_at_once() {
     assert!(answer.disclaimer.contains("not a diagnosis"));
 }
 
+/// A running service of one bundle.
+fn of_one(make: fn(&std::path::Path) -> Bundle) -> Running {
+    let dir = tempfile::tempdir().expect("dir");
+    let bundle = make(dir.path());
+    let loaded = bundle.clone();
+    let candidate = candidate(&bundle, Box::new(move || loaded.load(&CandleEngine::new())));
+    Running { _dir: Some(dir), ..serve(vec![candidate]) }
+}
+
+#[tokio::test]
+async fn a_panel_unlike_any_that_was_seen_is_uncertain_and_an_ordinary_one_is_not_warned_of() {
+    let mut running = of_one(bundles::bounded_thyroid);
+    let warned = |answer: &wire::AnalyzeMeasurementResponse| {
+        answer
+            .warnings
+            .iter()
+            .any(|warning| warning.code == "out_of_distribution" && warning.field == "panel")
+    };
+    let mut panel = panel(&[("3016-3", 2.0, "m[IU]/L")]);
+    let ordinary =
+        analyze(&mut running, Source::Panel(panel.clone()), vec![], vec![]).await.expect("answers");
+    assert!(!warned(&ordinary), "{:?}", ordinary.warnings);
+    panel.subject = Some(wire::Subject { age_years: Some(97.0), sex: wire::Sex::Female.into() });
+    let strange = analyze(&mut running, Source::Panel(panel), vec![], vec![]).await.expect("answers");
+    assert!(warned(&strange), "{:?}", strange.warnings);
+    let class = &strange.classifications[0];
+    let safety = class.safety.as_ref().expect("a verdict");
+    assert_eq!(safety.verdict(), wire::Verdict::Uncertain);
+    assert!(safety.reasons.iter().any(|reason| reason.contains("abstains: age")), "{:?}", safety.reasons);
+    assert_eq!(class.prediction_set.len(), 3, "nothing is ruled out");
+}
+
+#[tokio::test]
+async fn a_history_unlike_any_that_was_seen_is_answered_by_its_last_value() {
+    let mut running = of_one(bundles::bounded_glucose_trend);
+    let mut ask = async |series| {
+        let request = wire::PredictTrendRequest {
+            source: Some(wire::predict_trend_request::Source::Series(series)),
+            ..Default::default()
+        };
+        running.client.predict_trend(request).await.expect("answers").into_inner()
+    };
+    let smooth = ask(glucose(40)).await;
+    assert!(smooth.method == "glucose-trend" && smooth.warnings.is_empty(), "{:?}", smooth.warnings);
+    let mut saw = glucose(40);
+    saw.points.iter_mut().step_by(2).for_each(|point| point.value = 9.0);
+    let rough = ask(saw).await;
+    assert_eq!(rough.method, "persistence");
+    let codes: Vec<&str> = rough.warnings.iter().map(|warning| warning.code.as_str()).collect();
+    assert_eq!(codes, ["out_of_distribution"]);
+    assert_eq!(rough.safety.as_ref().map(|safety| safety.verdict()), Some(wire::Verdict::Uncertain));
+}
+
 #[tokio::test]
 async fn a_sweep_gives_values_and_says_that_its_models_are_synthetic() {
     let mut running = all();

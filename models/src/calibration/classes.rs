@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Interval, conformal_quantile, wilson};
+use super::{COHORT_CASES_MIN, Cohort, Cohorts, Interval, conformal_quantile, wilson};
 
 /// Fewest cases in one reliability bin; fewer say little.
 const BIN_CASES_MIN: usize = 30;
@@ -46,9 +46,15 @@ impl Classes {
     /// Indices of the classes that cannot be ruled out, in output order; the winning class always belongs.
     #[must_use]
     pub fn prediction_set(&self, probabilities: &[f64]) -> Vec<usize> {
+        self.prediction_set_by(&self.thresholds, probabilities)
+    }
+
+    /// The same by the thresholds of the person's cohort.
+    #[must_use]
+    pub fn prediction_set_by(&self, thresholds: &[f64], probabilities: &[f64]) -> Vec<usize> {
         let winner = winner(probabilities);
         let kept = |&(class, p): &(usize, &f64)| {
-            class == winner || self.thresholds.get(class).is_none_or(|threshold| 1.0 - *p <= *threshold)
+            class == winner || thresholds.get(class).is_none_or(|threshold| 1.0 - *p <= *threshold)
         };
         probabilities.iter().enumerate().filter(kept).map(|(class, _)| class).collect()
     }
@@ -92,17 +98,38 @@ pub(super) fn check_bins(bins: &[ReliabilityBin]) -> Result<(), String> {
 /// the true class with probability at least `coverage`, within each class.
 #[must_use]
 pub fn fit_classes(cases: &[ClassCase], classes: usize, coverage: f64) -> Classes {
-    let scores_of = |class| {
-        cases.iter().filter(|case| case.truth == class).map(|case| 1.0 - case.probabilities[class]).collect()
-    };
-    let thresholds = (0..classes)
-        .map(|class| conformal_quantile(scores_of(class), coverage).unwrap_or(1.0).clamp(0.0, 1.0))
-        .collect();
+    let threshold = |class| threshold(cases.iter(), class, coverage).unwrap_or(1.0);
+    let thresholds = (0..classes).map(threshold).collect();
     let sure = cases.iter().map(|case| {
         let best = winner(&case.probabilities);
         (case.probabilities[best], best == case.truth)
     });
     Classes { thresholds, bins: fit_bins(sure.collect()) }
+}
+
+/// What 1 minus the probability of `class` is at most among its own cases, up to the coverage.
+fn threshold<'a>(cases: impl Iterator<Item = &'a ClassCase>, class: usize, coverage: f64) -> Option<f64> {
+    let scores = cases.filter(|case| case.truth == class).map(|case| 1.0 - case.probabilities[class]);
+    conformal_quantile(scores.collect(), coverage).map(|threshold| threshold.clamp(0.0, 1.0))
+}
+
+/// Thresholds of each cohort's own classes; a class with fewer than [`COHORT_CASES_MIN`] cases in a cohort keeps that of
+/// all, and a cohort in which every class does is left out.
+#[must_use]
+pub fn class_cohorts(
+    cases: &[(Option<Cohort>, ClassCase)],
+    pooled: &Classes,
+    coverage: f64,
+) -> Option<Cohorts> {
+    Cohorts::fit(cases, |own| {
+        let enough = |class: usize| own.iter().filter(|case| case.truth == class).count() >= COHORT_CASES_MIN;
+        let of = |(class, all): (usize, &f64)| {
+            let fitted = enough(class).then(|| threshold(own.iter().copied(), class, coverage));
+            fitted.flatten().unwrap_or(*all)
+        };
+        let any = (0..pooled.thresholds.len()).any(enough);
+        any.then(|| pooled.thresholds.iter().enumerate().map(of).collect())
+    })
 }
 
 /// Bins of equal count over (probability, was right).
@@ -159,6 +186,28 @@ mod tests {
         assert!(many.high - many.low < few.high - few.low);
         let blind = Classes { thresholds: vec![1.0, 1.0], bins: Vec::new() }.interval(0.4, 0.9);
         assert_eq!((blind.low, blind.high), (0.0, 1.0));
+    }
+
+    #[test]
+    fn a_cohort_that_is_harder_to_tell_has_wider_sets_and_a_rare_class_keeps_those_of_all() {
+        let easy = Cohort::of(Some(30.0), Some(true));
+        let hard = Cohort::of(Some(70.0), Some(true));
+        let of = |cohort: Option<Cohort>, p: f64, truth: usize| {
+            (cohort, ClassCase { probabilities: vec![1.0 - p, p], truth })
+        };
+        let spread = |i: usize, reach: f64| reach * i as f64 / 100.0;
+        let mut cases: Vec<_> = (0..100).map(|i| of(easy, spread(i, 0.1), 0)).collect();
+        cases.extend((0..100).map(|i| of(hard, spread(i, 0.8), 0)));
+        cases.extend((0..40).map(|i| of(hard, 0.3 + spread(i, 0.5), 1)));
+        let all: Vec<ClassCase> = cases.iter().map(|(_, case)| case.clone()).collect();
+        let pooled = fit_classes(&all, 2, 0.9);
+        let cohorts = class_cohorts(&cases, &pooled, 0.9).expect("two cohorts");
+        let (calm, rough) = (cohorts.of(easy).expect("own"), cohorts.of(hard).expect("own"));
+        assert!(calm[0] < pooled.thresholds[0] && pooled.thresholds[0] < rough[0], "{calm:?} {rough:?}");
+        assert_eq!(rough[1], pooled.thresholds[1], "40 cases are too few for a class of its own");
+        assert_eq!(pooled.prediction_set_by(calm, &[0.4, 0.6]), [1]);
+        assert_eq!(pooled.prediction_set_by(rough, &[0.4, 0.6]), [0, 1]);
+        assert_eq!(cohorts.of(Cohort::of(Some(50.0), Some(false))), None, "nobody was seen");
     }
 
     proptest! {

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Interval, conformal_quantile};
+use super::{Cohort, Cohorts, Interval, conformal_quantile};
 
 /// Kinds of history that are calibrated apart.
 pub const BANDS: usize = 5;
@@ -82,6 +82,15 @@ impl HorizonWidth {
         let (below, above) = sides(quantiles, self.persistence_half_width);
         let low = quantiles.median - (stretch * below).max(least);
         Interval { low, high: quantiles.median + (stretch * above).max(least), coverage }
+    }
+}
+
+impl HorizonWidth {
+    /// The same for a cohort whose stretch is `factor` times that of all; without one, for anyone.
+    #[must_use]
+    pub fn scaled(&self, factor: Option<f64>) -> Self {
+        let factor = factor.unwrap_or(1.0);
+        Self { stretch: self.stretch.map(|stretch| stretch * factor), ..*self }
     }
 }
 
@@ -164,6 +173,28 @@ fn miss(case: &HorizonCase, persistence_half_width: f64) -> f64 {
     if off < 0.0 { -off / below.max(f64::MIN_POSITIVE) } else { off / above.max(f64::MIN_POSITIVE) }
 }
 
+/// By how much each cohort's stretch is more or less than that of all, at every horizon. `people` says whose the cases
+/// are, which come in the same order at every horizon.
+#[must_use]
+pub fn forecast_cohorts(
+    fitted: &Forecast,
+    horizons: &[(u64, Vec<HorizonCase>)],
+    people: &[Option<Cohort>],
+    coverage: f64,
+) -> Option<Cohorts> {
+    let places: Vec<(Option<Cohort>, usize)> = people.iter().copied().zip(0..).collect();
+    Cohorts::fit(&places, |own| {
+        let factor = |(width, (_, cases)): (&HorizonWidth, &(u64, Vec<HorizonCase>))| {
+            let excess = |place: &&usize| {
+                let case = cases.get(**place)?;
+                Some(miss(case, width.persistence_half_width) / width.stretch[fitted.band(case.spread)])
+            };
+            conformal_quantile(own.iter().filter_map(excess).collect(), coverage)
+        };
+        fitted.horizons.iter().zip(horizons).map(factor).collect()
+    })
+}
+
 /// The stretch of each kind; a kind with too few cases has that of all.
 fn stretches(scored: &[(usize, f64)], coverage: f64) -> Option<[f64; BANDS]> {
     let all = conformal_quantile(scored.iter().map(|(_, miss)| *miss).collect(), coverage)?;
@@ -204,6 +235,28 @@ mod tests {
         };
         assert!(stretch(5.0) > 3.0 && stretch(40.0) < 0.6);
         assert!(fit_forecast((0.05, 0.95), &[(1800, cases(1, 5, 5.0))], 0.9).is_none());
+    }
+
+    #[test]
+    fn a_cohort_with_other_noise_has_another_interval_and_an_unknown_one_that_of_all() {
+        let (calm, rough) = (Cohort::of(Some(30.0), Some(true)), Cohort::of(Some(70.0), Some(true)));
+        let mut cases = cases(3, 600, 20.0);
+        let people: Vec<Option<Cohort>> = (0..600).map(|at| if at % 2 == 0 { calm } else { rough }).collect();
+        for case in cases.iter_mut().step_by(2) {
+            case.truth = case.last + 0.2 * (case.truth - case.last);
+        }
+        let horizons = [(1800, cases)];
+        let fitted = fit_forecast((0.05, 0.95), &horizons, 0.8).expect("enough");
+        let cohorts = forecast_cohorts(&fitted, &horizons, &people, 0.8).expect("two cohorts");
+        let width = |cohort: Option<Cohort>| {
+            let factor = cohorts.of(cohort).map(|factors| factors[0]);
+            let said = Quantiles { low: 60.0, median: 100.0, high: 140.0 };
+            let interval = fitted.horizons[0].scaled(factor).interval(said, BANDS - 1, 0.8);
+            interval.high - interval.low
+        };
+        let all = width(Cohort::of(Some(50.0), Some(false)));
+        assert!(width(calm) < all && all < width(rough), "{} {all} {}", width(calm), width(rough));
+        assert_eq!(width(None), all);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! stated coverage.
 
 mod classes;
+mod cohort;
 mod food;
 mod forecast;
 mod grid;
@@ -14,14 +15,19 @@ mod normality;
 mod residuals;
 mod risk;
 mod stats;
+mod support;
+mod window;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub(crate) use classes::winner;
-pub use classes::{ClassCase, Classes, ReliabilityBin, fit_classes};
+pub use classes::{ClassCase, Classes, ReliabilityBin, class_cohorts, fit_classes};
+pub use cohort::{COHORT_CASES_MIN, Cohort, Cohorts, OfCohort};
 pub use food::{Food, PORTION_UNCERTAINTY, fit_food};
-pub use forecast::{BANDS, Forecast, HorizonCase, HorizonWidth, Quantiles, fit_forecast, spread};
+pub use forecast::{
+    BANDS, Forecast, HorizonCase, HorizonWidth, Quantiles, fit_forecast, forecast_cohorts, spread,
+};
 pub use grid::Grid;
 pub use normality::{FeatureNormal, Normality, fit_normality};
 pub use residuals::{OutputResidual, Residuals, Scale, fit_residual};
@@ -30,6 +36,8 @@ pub use risk::{
     observed_risk,
 };
 pub use stats::{conformal_quantile, wilson};
+pub use support::{Seen, Support, TURNED_AWAY};
+pub use window::window;
 
 use crate::ModelError;
 
@@ -74,6 +82,10 @@ pub struct Calibration {
     coverage: f64,
     n: u64,
     part: Part,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cohorts: Option<Cohorts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    support: Option<Support>,
 }
 
 /// What a family of models needs to know of its errors.
@@ -130,11 +142,30 @@ impl Calibration {
     /// # Errors
     /// [`ModelError::Invalid`] when a figure is not finite or makes no sense.
     pub fn new(coverage: f64, n: u64, part: Part) -> Result<Self, ModelError> {
-        let mut calibration = Self { schema_version: SCHEMA_VERSION, id: String::new(), coverage, n, part };
-        calibration.check()?;
-        let content = calibration.to_json()?;
-        calibration.id = hex::encode(&Sha256::digest(&content)[..6]);
-        Ok(calibration)
+        let (id, cohorts, support) = (String::new(), None, None);
+        Self { schema_version: SCHEMA_VERSION, id, coverage, n, part, cohorts, support }.named()
+    }
+
+    /// The same with figures of the cohorts that have their own, under the identifier of the new content.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] when a figure makes no sense or there are too few of them.
+    pub fn with_cohorts(self, cohorts: Option<Cohorts>) -> Result<Self, ModelError> {
+        Self { cohorts, id: String::new(), ..self }.named()
+    }
+
+    /// The same with what the model has seen, under the identifier of the new content.
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] when a figure makes no sense.
+    pub fn with_support(self, support: Option<Support>) -> Result<Self, ModelError> {
+        Self { support, id: String::new(), ..self }.named()
+    }
+
+    fn named(mut self) -> Result<Self, ModelError> {
+        self.check()?;
+        self.id = hex::encode(&Sha256::digest(&self.to_json()?)[..6]);
+        Ok(self)
     }
 
     /// Reads `calibration.json`. That the bytes are the ones training wrote is the manifest's business; here every
@@ -191,6 +222,24 @@ impl Calibration {
         &self.part
     }
 
+    /// The figures of `cohort`, where it has its own.
+    #[must_use]
+    pub fn of_cohort(&self, cohort: Option<Cohort>) -> Option<&[f64]> {
+        self.cohorts.as_ref().and_then(|cohorts| cohorts.of(cohort))
+    }
+
+    /// Figures of cohorts, where there are any.
+    #[must_use]
+    pub fn cohorts(&self) -> Option<&Cohorts> {
+        self.cohorts.as_ref()
+    }
+
+    /// What the model has seen, where it says so.
+    #[must_use]
+    pub fn support(&self) -> Option<&Support> {
+        self.support.as_ref()
+    }
+
     /// The error of a family that finds another part than it needs.
     pub(crate) fn unexpected(&self, expected: &str) -> ModelError {
         ModelError::invalid(FILE, format!("kind is `{}`, expected `{expected}`", self.part.kind()))
@@ -203,7 +252,14 @@ impl Calibration {
                 format!("coverage is {}, expected between 0 and 1", self.coverage),
             ));
         }
-        self.part.check().map_err(|reason| ModelError::invalid(FILE, reason))
+        let support = self.support.as_ref().map_or(Ok(()), Support::check);
+        let wanted = match &self.part {
+            Part::Classes(classes) => Some(classes.thresholds.len()),
+            Part::Forecast(forecast) => Some(forecast.horizons.len()),
+            Part::None | Part::Residuals(_) | Part::Normality(_) | Part::Risk(_) | Part::Food(_) => None,
+        };
+        let cohorts = self.cohorts.as_ref().map_or(Ok(()), |cohorts| cohorts.check(wanted));
+        self.part.check().and(cohorts).and(support).map_err(|reason| ModelError::invalid(FILE, reason))
     }
 }
 

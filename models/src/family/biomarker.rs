@@ -6,7 +6,7 @@ use clinical::Panel;
 use super::tabular::{Columns, Row};
 use super::{Encoded, calibration, output};
 use crate::bundle::BundleConfig;
-use crate::calibration::{Calibration, Classes, Interval, Part, winner};
+use crate::calibration::{Calibration, Classes, Cohort, Interval, Part, winner};
 use crate::explain::Explanation;
 use crate::{Bundle, ModelError, Tensor};
 
@@ -17,12 +17,15 @@ pub struct Encoder {
     columns: Columns,
     labels: Vec<String>,
     classes: Classes,
-    coverage: f64,
+    calibration: Calibration,
 }
 
 /// The panel behind a request.
 #[derive(Debug, Clone)]
-pub struct Case(Row);
+pub struct Case {
+    row: Row,
+    cohort: Option<Cohort>,
+}
 
 /// What the classifier says.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +42,8 @@ pub struct Answer {
     pub explanation: Explanation,
     /// Inputs the panel did not have.
     pub missing: Vec<String>,
+    /// Inputs that are further from all the model has seen than it should answer for; empty when it may.
+    pub beyond: Vec<String>,
 }
 
 impl Answer {
@@ -78,7 +83,7 @@ impl Encoder {
             columns: Columns::new(&config.features)?,
             labels: config.labels.clone(),
             classes: classes.clone(),
-            coverage: calibration.coverage(),
+            calibration: calibration.clone(),
         })
     }
 
@@ -89,7 +94,8 @@ impl Encoder {
     pub fn encode(&self, panel: &Panel) -> Result<Encoded<Case>, ModelError> {
         let row = self.columns.read(panel)?;
         let tensors = self.columns.tensors(&row, &self.columns.hidden(&row))?;
-        Ok(Encoded { tensors, case: Case(row) })
+        let cohort = Cohort::of_person(panel.person());
+        Ok(Encoded { tensors, case: Case { row, cohort } })
     }
 
     /// Reads the outputs.
@@ -99,18 +105,33 @@ impl Encoder {
     pub fn decode(&self, encoded: &Encoded<Case>, outputs: &[Tensor]) -> Result<Answer, ModelError> {
         let width = self.labels.len();
         let values = output(&self.model, outputs, 0, (encoded.rows(), width))?;
-        let Case(row) = &encoded.case;
+        let Case { row, cohort } = &encoded.case;
         let winner = winner(&values[..width]);
         let of_winner: Vec<f64> = values.chunks_exact(width).map(|row| row[winner]).collect();
         let output_name = format!("probability of {}", self.labels[winner]);
-        let set = self.classes.prediction_set(&values[..width]);
+        let support = self.calibration.support();
+        let beyond =
+            support.and_then(|support| support.beyond(&self.columns.reader(row))).unwrap_or_default();
+        let (set, interval) = self.uncertainty(&values[..width], *cohort, !beyond.is_empty());
         Ok(Answer {
             probabilities: self.labels.iter().cloned().zip(values[..width].iter().copied()).collect(),
             winner,
-            interval: self.classes.interval(values[winner], self.coverage),
+            interval,
             prediction_set: set.into_iter().map(|class| self.labels[class].clone()).collect(),
             explanation: self.columns.explain(row, &output_name, &of_winner),
             missing: self.columns.missing(row),
+            beyond,
         })
+    }
+    /// Classes that cannot be ruled out for someone of `cohort`, and how often an answer this sure was right. Of a case
+    /// like none that was measured nothing is known but the guess.
+    fn uncertainty(&self, values: &[f64], cohort: Option<Cohort>, beyond: bool) -> (Vec<usize>, Interval) {
+        let coverage = self.calibration.coverage();
+        if beyond {
+            return ((0..values.len()).collect(), Interval { low: 0.0, high: 1.0, coverage });
+        }
+        let thresholds = self.calibration.of_cohort(cohort).unwrap_or(&self.classes.thresholds);
+        let interval = self.classes.interval(values[winner(values)], coverage);
+        (self.classes.prediction_set_by(thresholds, values), interval)
     }
 }

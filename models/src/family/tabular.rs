@@ -70,6 +70,13 @@ impl Columns {
         self.0.iter().zip(&row.0).filter(|(_, value)| value.is_none()).map(|(c, _)| c.name.clone()).collect()
     }
 
+    /// The values of a row by the names of their columns.
+    pub(crate) fn reader(&self, row: &Row) -> impl Fn(&str) -> Option<f64> {
+        move |name| {
+            self.0.iter().zip(&row.0).find(|(column, _)| column.name == name).and_then(|(_, value)| *value)
+        }
+    }
+
     /// Indices of the columns with a value.
     pub(crate) fn present(&self, row: &Row) -> Vec<usize> {
         (0..self.0.len()).filter(|&index| row.0[index].is_some()).collect()

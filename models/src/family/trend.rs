@@ -5,14 +5,17 @@
 //! the last sample, by linear interpolation between neighbours no further apart than [`GAP_STEPS_MAX`] steps; at a
 //! longer gap the usable history starts after it. Nothing is invented: what the grid lacks is not filled from outside.
 //!
+//! A history unlike all that the model was measured on is not its to continue: the last value answers, with an interval
+//! that no model narrows.
+//!
 //! A sparse history, for example of laboratory values months apart, is the last samples as they came; see [`sparse`].
 //! Series that no model forecasts go to [`without_model`].
 
-use clinical::{Biomarker, Unit, ValueError};
+use clinical::{Biomarker, Person, Unit, ValueError};
 
 use super::{Encoded, calibration, output};
 use crate::bundle::{BundleConfig, config::ForecastConfig};
-use crate::calibration::{Calibration, Forecast, Interval, Part, Quantiles, spread};
+use crate::calibration::{Calibration, Cohort, Forecast, Interval, Part, Quantiles, spread, window};
 use crate::explain::{Contribution, Explanation, Method, shapley};
 use crate::{Bundle, ModelError, Tensor};
 
@@ -26,6 +29,9 @@ const TIME_MAX_UNIX_MS: i64 = 253_402_300_799_999;
 const BLOCKS: usize = 4;
 /// Samples the simple line needs.
 const LINE_POINTS: usize = 4;
+/// How many times wider the interval of the last value is where the history is unlike any that its width was measured
+/// on. Ours: nothing can measure it.
+const BEYOND_WIDENING: f64 = 2.0;
 
 /// A sample: milliseconds since the Unix epoch and value in the unit of the series.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -153,6 +159,8 @@ pub struct Answer {
     pub way: Way,
     /// Which part of the history moved the farthest point; only of the model.
     pub explanation: Option<Explanation>,
+    /// What about the history is further from all the model has seen than it should answer for; empty when it may.
+    pub beyond: Vec<String>,
 }
 
 /// What a request needs: the model, or nothing but the answer.
@@ -160,7 +168,7 @@ pub struct Answer {
 pub enum Question {
     /// Run these tensors and decode.
     Run(Encoded<Case>),
-    /// The history is too short for the model: this is the simple forecast.
+    /// The history is too short for the model, or unlike any it knows: this is the simple forecast.
     Simple(Answer),
 }
 
@@ -172,6 +180,7 @@ pub struct Case {
     horizons: usize,
     /// Kind of the history, by how lively it is.
     band: usize,
+    cohort: Option<Cohort>,
 }
 
 /// Reads questions and answers of one bundle.
@@ -183,7 +192,7 @@ pub struct Encoder {
     widths: Forecast,
     /// Columns of low, median and high quantile.
     columns: (usize, usize, usize),
-    coverage: f64,
+    calibration: Calibration,
 }
 
 impl Encoder {
@@ -220,8 +229,8 @@ impl Encoder {
                 "horizons are not those of model.toml",
             ));
         }
-        let (model, widths, coverage) = (config.name.clone(), widths.clone(), calibration.coverage());
-        Ok(Self { model, biomarker, forecast, widths, columns, coverage })
+        let (model, widths, calibration) = (config.name.clone(), widths.clone(), calibration.clone());
+        Ok(Self { model, biomarker, forecast, widths, columns, calibration })
     }
 
     /// What the model forecasts.
@@ -237,11 +246,17 @@ impl Encoder {
     }
 
     /// Tensors of the history (itself, then the copies with blocks of it held at the last value that explain it), or the
-    /// simple answer when it is too short. `horizon_seconds` of 0 asks for all the model knows.
+    /// simple answer when it is too short or unlike any the model knows. `horizon_seconds` of 0 asks for all the model
+    /// knows; `person` is whose the series is, as far as that is known.
     ///
     /// # Errors
     /// [`ModelError::Input`] for another biomarker or a horizon the model does not reach.
-    pub fn encode(&self, series: &Series, horizon_seconds: i64) -> Result<Question, ModelError> {
+    pub fn encode(
+        &self,
+        series: &Series,
+        horizon_seconds: i64,
+        person: &Person,
+    ) -> Result<Question, ModelError> {
         if series.biomarker != self.biomarker {
             let (got, expected) = (series.biomarker.code(), self.biomarker.code());
             return Err(ModelError::input("code", format!("is {got}, this model forecasts {expected}")));
@@ -255,6 +270,18 @@ impl Encoder {
         if grid.len() < steps {
             return Ok(Question::Simple(self.simple(series, &grid, horizons)));
         }
+        if let Some(answer) = self.beyond(series, &grid, horizons) {
+            return Ok(Question::Simple(answer));
+        }
+        let tensor = self.tensor(&grid)?;
+        let (band, cohort) = (self.widths.band(spread(&grid)), Cohort::of_person(person));
+        let case = Case { biomarker: self.biomarker, last: series.last(), horizons, band, cohort };
+        Ok(Question::Run(Encoded { tensors: vec![tensor], case }))
+    }
+
+    /// The history, then the copies with blocks of it held at the last value.
+    fn tensor(&self, grid: &[f64]) -> Result<Tensor, ModelError> {
+        let steps = grid.len();
         let history: Vec<f32> = grid.iter().map(|value| *value as f32).collect();
         let last = history[steps - 1];
         let hidden = shapley::Plan::new(BLOCKS).hidden();
@@ -264,10 +291,7 @@ impl Encoder {
                 copy[block * steps / BLOCKS..(block + 1) * steps / BLOCKS].fill(last);
             }
         }
-        let tensor = Tensor::from_f32(vec![hidden.len() + 1, steps], &rows)?;
-        let band = self.widths.band(spread(&grid));
-        let case = Case { biomarker: self.biomarker, last: series.last(), horizons, band };
-        Ok(Question::Run(Encoded { tensors: vec![tensor], case }))
+        Tensor::from_f32(vec![hidden.len() + 1, steps], &rows)
     }
 
     /// Number of horizons up to the one asked for.
@@ -291,16 +315,18 @@ impl Encoder {
     /// # Errors
     /// [`ModelError::Run`] when the outputs are not what the signature promises.
     pub fn decode(&self, encoded: &Encoded<Case>, outputs: &[Tensor]) -> Result<Answer, ModelError> {
-        let Case { biomarker, last, horizons, band } = encoded.case;
+        let Case { biomarker, last, horizons, band, cohort } = encoded.case;
+        let factors = self.calibration.of_cohort(cohort);
         let quantiles = self.forecast.quantiles.len();
         let width = self.widths.horizons.len() * quantiles;
         let values = output(&self.model, outputs, 0, (encoded.rows(), width))?;
         let (low, median, high) = self.columns;
+        let coverage = self.calibration.coverage();
         let point = |index: usize| {
             let at = |column: usize| values[index * quantiles + column];
-            let horizon = self.widths.horizons[index];
+            let horizon = self.widths.horizons[index].scaled(factors.and_then(|all| all.get(index).copied()));
             let said = Quantiles { low: at(low), median: at(median), high: at(high) };
-            self.point(last, horizon.seconds, said.median, horizon.interval(said, band, self.coverage))
+            self.point(last, horizon.seconds, said.median, horizon.interval(said, band, coverage))
         };
         let farthest = (horizons - 1) * quantiles + median;
         let column: Vec<f64> = values.chunks_exact(width).map(|row| row[farthest]).collect();
@@ -344,9 +370,28 @@ impl Encoder {
                 None => (last.value, horizon.persistence_half_width),
             };
             let (low, high) = (value - half, value + half);
-            self.point(last, horizon.seconds, value, Interval { low, high, coverage: self.coverage })
+            let coverage = self.calibration.coverage();
+            self.point(last, horizon.seconds, value, Interval { low, high, coverage })
         };
         answer((0..horizons).map(point).collect(), last, way, None)
+    }
+
+    /// The answer to a history unlike all that the model has seen: the last value, and to both sides twice as far as
+    /// the last value ever needed or the history ever went from it.
+    fn beyond(&self, series: &Series, grid: &[f64], horizons: usize) -> Option<Answer> {
+        let summary = window(grid);
+        let value = |name: &str| summary.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        let beyond = self.calibration.support()?.beyond(&value)?;
+        let (last, coverage) = (series.last(), self.calibration.coverage());
+        let reach = grid.iter().fold(0.0_f64, |most, value| most.max((value - last.value).abs()));
+        let point = |index: usize| {
+            let horizon = self.widths.horizons[index];
+            let half = BEYOND_WIDENING * reach.max(horizon.persistence_half_width);
+            let (low, high) = (last.value - half, last.value + half);
+            self.point(last, horizon.seconds, last.value, Interval { low, high, coverage })
+        };
+        let told = answer((0..horizons).map(point).collect(), last, Way::Persistence, None);
+        Some(Answer { beyond, ..told })
     }
 
     fn point(&self, last: Sample, seconds: u64, value: f64, interval: Interval) -> Point {
@@ -440,5 +485,5 @@ fn answer(points: Vec<Point>, last: Sample, way: Way, explanation: Option<Explan
         Some(point) if point.interval.high < last.value => Direction::Down,
         Some(_) | None => Direction::Stable,
     };
-    Answer { points, direction, way, explanation }
+    Answer { points, direction, way, explanation, beyond: Vec::new() }
 }

@@ -83,19 +83,91 @@ fn a_sweep_of_another_size_is_refused() {
     assert!(encoder.encode_panel(&panel(&[(Biomarker::Tsh, 1.0)])).is_err());
 }
 
+/// What the classifier of `bounded_thyroid` makes of one thyrotropin.
+fn bounded(age: Option<f64>, sex: Option<Sex>, tsh: f64) -> biomarker::Answer {
+    let dir = tempfile::tempdir().expect("dir");
+    let bundle = bundles::bounded_thyroid(dir.path());
+    let encoder = biomarker::Encoder::new(&bundle).expect("fits");
+    let builder = Panel::builder(Person::new(age, sex).expect("valid"));
+    let panel = builder.value(Biomarker::Tsh, tsh, Biomarker::Tsh.unit()).and_then(PanelBuilder::build);
+    let encoded = encoder.encode(&panel.expect("valid")).expect("encodes");
+    let outputs = run(&mut *loaded(&bundle), &encoded.tensors);
+    encoder.decode(&encoded, &outputs).expect("decodes")
+}
+
+#[test]
+fn a_panel_unlike_any_that_was_seen_rules_nothing_out_and_says_why() {
+    let ordinary = bounded(Some(52.0), Some(Sex::Female), 2.0);
+    assert!(ordinary.beyond.is_empty() && ordinary.interval.high - ordinary.interval.low < 1.0);
+    let strange = bounded(Some(95.0), Some(Sex::Female), 2.0);
+    assert_eq!(strange.beyond, ["age"]);
+    assert_eq!((strange.interval.low, strange.interval.high, strange.prediction_set.len()), (0.0, 1.0, 3));
+    assert_eq!(strange.probabilities, bounded(Some(95.0), Some(Sex::Female), 2.0).probabilities);
+}
+
+#[test]
+fn a_cohort_has_prediction_sets_of_its_own_and_whoever_is_unknown_those_of_all() {
+    let sets = |age, sex| bounded(age, sex, 2.0).prediction_set;
+    assert_eq!(sets(Some(62.0), Some(Sex::Male)).len(), 3, "nothing is ruled out for them");
+    let all = sets(None, Some(Sex::Male));
+    assert!(all.len() < 3, "{all:?}");
+    assert_eq!(sets(Some(62.0), None), all);
+}
+
+#[test]
+fn a_history_unlike_any_that_was_seen_is_left_to_the_last_value_with_a_wide_interval() {
+    let dir = tempfile::tempdir().expect("dir");
+    let encoder = trend::Encoder::new(&bundles::bounded_glucose_trend(dir.path())).expect("fits");
+    let saw = |i: i64| Sample { time_unix_ms: i * 300_000, value: if i % 2 == 0 { 100.0 } else { 180.0 } };
+    let question = encoder.encode(&series((0..40).map(saw).collect()), 0, &Person::default());
+    let Question::Simple(answer) = question.expect("encodes") else { panic!("no model knows a saw") };
+    assert_eq!(
+        (answer.way, &answer.beyond[..]),
+        (Way::Persistence, &["roughness of the history".to_owned()][..])
+    );
+    let point = answer.points[0];
+    assert_eq!((point.value, point.interval.low), (180.0, 20.0), "twice the 80 that it went from there");
+}
+
+#[test]
+fn a_cohort_has_an_interval_of_its_own_and_whoever_is_unknown_that_of_all() {
+    let dir = tempfile::tempdir().expect("dir");
+    let bundle = bundles::bounded_glucose_trend(dir.path());
+    let encoder = trend::Encoder::new(&bundle).expect("fits");
+    let width = |age, sex| {
+        let person = Person::new(age, sex).expect("valid");
+        let question = encoder.encode(&series(samples(40, 300_000)), 0, &person).expect("encodes");
+        let Question::Run(encoded) = question else { panic!("smooth") };
+        let outputs = vec![Tensor::from_f32(
+            vec![encoded.rows(), 2, 3],
+            &[80.0, 120.0, 160.0].repeat(2 * encoded.rows()),
+        )];
+        let outputs: Vec<Tensor> = outputs.into_iter().map(|tensor| tensor.expect("tensor")).collect();
+        let interval = encoder.decode(&encoded, &outputs).expect("decodes").points[0].interval;
+        interval.high - interval.low
+    };
+    let all = width(None, None);
+    assert!(width(Some(30.0), Some(Sex::Female)) > 1.5 * all, "twice the stretch");
+    assert_eq!(width(Some(50.0), Some(Sex::Female)), all, "a cohort without figures of its own");
+    assert_eq!(width(Some(30.0), None), all);
+}
+
 #[test]
 fn a_long_history_is_forecast_by_the_model_a_short_one_by_a_named_method() {
     let dir = tempfile::tempdir().expect("dir");
     let bundle = bundles::glucose_trend(dir.path());
     let encoder = trend::Encoder::new(&bundle).expect("fits");
-    let Question::Run(encoded) = encoder.encode(&series(samples(40, 300_000)), 0).expect("encodes") else {
+    let Question::Run(encoded) =
+        encoder.encode(&series(samples(40, 300_000)), 0, &Person::default()).expect("encodes")
+    else {
         panic!("long enough for the model")
     };
     let outputs = run(&mut *loaded(&bundle), &encoded.tensors);
     let answer = encoder.decode(&encoded, &outputs).expect("decodes");
     assert_eq!((answer.points.len(), answer.way), (2, Way::Model));
     assert!(answer.points.iter().all(|p| p.interval.low <= p.value && p.value <= p.interval.high));
-    let simple = |samples| match encoder.encode(&series(samples), 1800).expect("encodes") {
+    let simple = |samples| match encoder.encode(&series(samples), 1800, &Person::default()).expect("encodes")
+    {
         Question::Simple(answer) => answer,
         Question::Run(_) => panic!("too short for the model"),
     };
@@ -114,7 +186,10 @@ fn irregular_samples_are_laid_on_the_models_grid() {
     let encoder = trend::Encoder::new(&bundles::glucose_trend(dir.path())).expect("fits");
     let even = |i: i64| Sample { time_unix_ms: 1_700_000_000_000 + i * 300_000, value: 80.0 + i as f64 };
     let uneven: Vec<Sample> = (0..=60).filter(|i| i % 3 != 1).map(even).collect();
-    let history = |samples: Vec<Sample>| match encoder.encode(&series(samples), 0).expect("encodes") {
+    let history = |samples: Vec<Sample>| match encoder
+        .encode(&series(samples), 0, &Person::default())
+        .expect("encodes")
+    {
         Question::Run(encoded) => {
             encoded.tensors[0].slice_rows(0, 1).expect("row").as_f32().expect("fp32").into_owned()
         }
@@ -130,11 +205,13 @@ fn horizons_and_series_that_do_not_fit_name_the_field() {
     let dir = tempfile::tempdir().expect("dir");
     let encoder = trend::Encoder::new(&bundles::glucose_trend(dir.path())).expect("fits");
     for seconds in [-1, 1, 7200, i64::MAX, i64::MIN] {
-        let error = encoder.encode(&series(samples(40, 300_000)), seconds).expect_err("out of reach");
+        let error = encoder
+            .encode(&series(samples(40, 300_000)), seconds, &Person::default())
+            .expect_err("out of reach");
         assert!(error.to_string().starts_with("horizon_seconds: "), "{error}");
     }
     let hdl = Series::new(Biomarker::Hdl, clinical::Unit::MgPerDl, samples(3, 1)).expect("valid");
-    assert!(encoder.encode(&hdl, 0).is_err_and(|e| e.to_string().starts_with("code: ")));
+    assert!(encoder.encode(&hdl, 0, &Person::default()).is_err_and(|e| e.to_string().starts_with("code: ")));
     let of = |time_unix_ms, value| {
         Series::new(Biomarker::Glucose, clinical::Unit::MgPerDl, vec![Sample { time_unix_ms, value }])
     };

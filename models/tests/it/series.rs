@@ -1,7 +1,7 @@
 //! Series and their forecasts: the grid against plain interpolation, the simple methods against their formulas,
 //! and what the typed answer makes of outputs that a model might give.
 
-use clinical::{Biomarker, Unit};
+use clinical::{Biomarker, Person, Unit};
 use models::calibration::{Interval, Part};
 use models::family::trend::{
     Answer, Direction, Encoder, MEAN_HORIZON_S_MAX, MEAN_SAMPLES_MIN, POINTS_MAX, Question, Sample, Series,
@@ -38,7 +38,7 @@ fn spaced(steps: &[(i64, f64)]) -> Vec<Sample> {
 
 /// The history that the model is asked about; `None` when it is too short.
 fn history(encoder: &Encoder, samples: Vec<Sample>) -> Option<Vec<f32>> {
-    match encoder.encode(&glucose(samples), 0).expect("encodes") {
+    match encoder.encode(&glucose(samples), 0, &Person::default()).expect("encodes") {
         Question::Run(encoded) => {
             let row = encoded.tensors[0].slice_rows(0, 1).expect("a row");
             Some(row.as_f32().expect("FP32").into_owned())
@@ -48,7 +48,7 @@ fn history(encoder: &Encoder, samples: Vec<Sample>) -> Option<Vec<f32>> {
 }
 
 fn simple(samples: Vec<Sample>) -> Answer {
-    match encoder().encode(&glucose(samples), 0).expect("encodes") {
+    match encoder().encode(&glucose(samples), 0, &Person::default()).expect("encodes") {
         Question::Simple(answer) => answer,
         Question::Run(_) => panic!("too short for the model"),
     }
@@ -186,7 +186,7 @@ fn laboratory_values_at_any_times_go_to_the_model_from_the_third_on() {
     let encoder = Encoder::new(&bundles::hdl_trend(dir.path())).expect("fits");
     let ask = |steps: &[(i64, f64)]| {
         let series = Series::new(Biomarker::Hdl, Unit::MgPerDl, spaced(steps)).expect("valid");
-        encoder.encode(&series, 0).expect("encodes")
+        encoder.encode(&series, 0, &Person::default()).expect("encodes")
     };
     let Question::Simple(short) = ask(&[(DAY_MS, 50.0), (400 * DAY_MS, 54.0)]) else { panic!("two values") };
     assert_eq!((short.way, short.points[0].value), (Way::Persistence, 54.0));
@@ -241,14 +241,19 @@ fn each_point_lies_its_horizon_ahead_of_the_last_sample() {
 #[test]
 fn as_many_horizons_are_answered_as_were_asked_for() {
     let encoder = encoder();
-    let points =
-        |seconds: i64| match encoder.encode(&glucose(spaced(&[(1, 100.0)])), seconds).expect("encodes") {
-            Question::Simple(answer) => answer.points.len(),
-            Question::Run(_) => panic!("one sample"),
-        };
+    let points = |seconds: i64| match encoder
+        .encode(&glucose(spaced(&[(1, 100.0)])), seconds, &Person::default())
+        .expect("encodes")
+    {
+        Question::Simple(answer) => answer.points.len(),
+        Question::Run(_) => panic!("one sample"),
+    };
     assert_eq!([0, 1800, 1801, 3600].map(points), [2, 1, 2, 2]);
     for seconds in [1799, 3601] {
-        let error = encoder.encode(&glucose(spaced(&[(1, 100.0)])), seconds).expect_err("beyond").to_string();
+        let error = encoder
+            .encode(&glucose(spaced(&[(1, 100.0)])), seconds, &Person::default())
+            .expect_err("beyond")
+            .to_string();
         assert!(error.contains("horizon_seconds") && error.contains("1800 to 3600"), "{error}");
     }
 }
@@ -257,7 +262,9 @@ fn as_many_horizons_are_answered_as_were_asked_for() {
 fn told(outputs: [f32; 3]) -> Result<Answer, models::ModelError> {
     let encoder = encoder();
     let level: Vec<(i64, f64)> = (0..40).map(|_| (STEP_MS, 150.0)).collect();
-    let Question::Run(encoded) = encoder.encode(&glucose(spaced(&level)), 0).expect("encodes") else {
+    let Question::Run(encoded) =
+        encoder.encode(&glucose(spaced(&level)), 0, &Person::default()).expect("encodes")
+    else {
         panic!("long enough")
     };
     let rows = encoded.rows();

@@ -182,7 +182,7 @@ fn parse_people(
                 "diabetic" => Metabolism::Diabetic,
                 "pre-diabetic" => Metabolism::PreDiabetic,
                 "non-diabetic" => Metabolism::NotDiabetic,
-                other => return Err(table.fault(format!("unknown diagnosis `{other}`"))),
+                other => return Err(table.fault(format!("`diagnosis` has the unknown `{other}`"))),
             },
         };
         let Some(value) = table.number("gl")? else { continue };

@@ -176,12 +176,7 @@ fn row_of<R: Read>(table: &Table<R>) -> Result<NhanesRow, TrainingError> {
         hba1c_percent: positive("Glycohemoglobin")?,
         hdl_mg_dl: positive("DirectHdlcholesterolMgdl")?,
         total_cholesterol_mg_dl: positive("TotalCholesterolMgdl")?,
-        diabetes: match table.text("DoctorToldYouHaveDiabetes")? {
-            "0" | "0.0" => Some(DiabetesAnswer::No),
-            "1" | "1.0" => Some(DiabetesAnswer::Yes),
-            "Borderline" => Some(DiabetesAnswer::Borderline),
-            _ => None,
-        },
+        diabetes: diabetes(table)?,
         heart_attack: yes_no(table, "EverToldYouHadHeartAttack")?,
         stroke: yes_no(table, "EverToldYouHadAStroke")?,
         ever_smoked: yes_no(table, "SmokedAtLeast100CigarettesInLife")?,
@@ -190,24 +185,48 @@ fn row_of<R: Read>(table: &Table<R>) -> Result<NhanesRow, TrainingError> {
     })
 }
 
+/// What stands for an answer that was not given.
+const NO_ANSWER: [&str; 3] = ["", "Don't Know", "Refused"];
+
+/// An answer that the questionnaire does not have.
+fn unknown<R: Read>(table: &Table<R>, column: &str, expected: &str, found: &str) -> TrainingError {
+    table.fault(format!("`{column}` should be {expected}, or empty, is `{found}`"))
+}
+
+fn diabetes<R: Read>(table: &Table<R>) -> Result<Option<DiabetesAnswer>, TrainingError> {
+    const COLUMN: &str = "DoctorToldYouHaveDiabetes";
+    Ok(Some(match table.text(COLUMN)? {
+        "0" | "0.0" => DiabetesAnswer::No,
+        "1" | "1.0" => DiabetesAnswer::Yes,
+        "Borderline" => DiabetesAnswer::Borderline,
+        none if NO_ANSWER.contains(&none) => return Ok(None),
+        other => return Err(unknown(table, COLUMN, "0, 1 or Borderline", other)),
+    }))
+}
+
 fn smokes_now<R: Read>(table: &Table<R>) -> Result<Option<bool>, TrainingError> {
-    Ok(match (table.text("DoYouNowSmokeCigarettes")?, yes_no(table, "SmokedAtLeast100CigarettesInLife")?) {
-        ("Every day" | "Some days", _) => Some(true),
-        ("Not at all", _) | (_, Some(false)) => Some(false),
-        (_, Some(true) | None) => None,
+    const COLUMN: &str = "DoYouNowSmokeCigarettes";
+    let ever = yes_no(table, "SmokedAtLeast100CigarettesInLife")?;
+    Ok(match table.text(COLUMN)? {
+        "Every day" | "Some days" => Some(true),
+        "Not at all" => Some(false),
+        none if NO_ANSWER.contains(&none) => ever.filter(|ever| !ever),
+        other => return Err(unknown(table, COLUMN, "Every day, Some days or Not at all", other)),
     })
 }
 
 fn self_rated<R: Read>(table: &Table<R>) -> Result<Option<SelfRatedHealth>, TrainingError> {
-    Ok(match table.text("GeneralHealthCondition")? {
-        "Excellent" => Some(SelfRatedHealth::Excellent),
-        "Very good" => Some(SelfRatedHealth::VeryGood),
-        "Good" => Some(SelfRatedHealth::Good),
+    const COLUMN: &str = "GeneralHealthCondition";
+    Ok(Some(match table.text(COLUMN)? {
+        "Excellent" => SelfRatedHealth::Excellent,
+        "Very good" => SelfRatedHealth::VeryGood,
+        "Good" => SelfRatedHealth::Good,
         // The package cut the survey's labels at these words.
-        "Fair or" | "Fair" => Some(SelfRatedHealth::Fair),
-        "Poor?" | "Poor" => Some(SelfRatedHealth::Poor),
-        _ => None,
-    })
+        "Fair or" | "Fair" => SelfRatedHealth::Fair,
+        "Poor?" | "Poor" => SelfRatedHealth::Poor,
+        none if NO_ANSWER.contains(&none) => return Ok(None),
+        other => return Err(unknown(table, COLUMN, "Excellent, Very good, Good, Fair or Poor", other)),
+    }))
 }
 
 fn number<R: Read>(table: &Table<R>, column: &'static str) -> Result<Option<f64>, TrainingError> {

@@ -176,8 +176,19 @@ fn row_of<R: Read>(table: &Table<R>) -> Result<ThyroidRow, TrainingError> {
         t4u_ratio: table.number("T4U")?,
         fti: table.number("FTI")?,
         tbg_mg_l: table.number("TBG")?,
-        codes: table.text("target")?.to_owned(),
+        codes: codes(table)?,
     })
+}
+
+/// The expert's letters: `-` for none, else A to T, and `|` between two alternatives.
+fn codes<R: Read>(table: &Table<R>) -> Result<String, TrainingError> {
+    let text = table.text("target")?;
+    let letters =
+        text.split('|').all(|part| !part.is_empty() && part.chars().all(|c| ('A'..='T').contains(&c)));
+    if text == "-" || letters {
+        return Ok(text.to_owned());
+    }
+    Err(table.fault(format!("`target` should be `-` or letters from A to T, is `{text}`")))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Result, ensure};
 use models::bundle::BundleConfig;
+use models::calibration::{COHORT_CASES_MIN, Cohort, Cohorts, OfCohort};
 
 use crate::data::Provenance;
 use crate::evaluate::{EvalReport, Measure};
@@ -20,6 +21,7 @@ pub(crate) struct Card<'a> {
     pub(crate) prepared: &'a Prepared,
     pub(crate) report: &'a EvalReport,
     pub(crate) outcome: &'a Outcome,
+    pub(crate) cohorts: Option<&'a Cohorts>,
 }
 
 /// The text of the card.
@@ -127,6 +129,12 @@ fn measured(report: &EvalReport) -> String {
             measure.rows
         );
     }
+    if report.measures.iter().any(|measure| measure.name == "turned_away") {
+        text.push_str(
+            "\n`turned_away` is the share of rows so unlike those learnt from that the model abstains: \
+             false alarms, since these are rows like them.\n",
+        );
+    }
     if report.remarks.is_empty() {
         return text;
     }
@@ -169,12 +177,24 @@ fn making(card: &Card<'_>) -> String {
     format!(
         "## How it was made\n\n`{}`\n\n{} epochs, best after {} (validation figure {}). Intervals are percentile \
          bootstraps over people, or rows where rows are independent; prediction intervals and sets are \
-         split-conformal, at 90 % where nothing else is said, fitted on the calibration rows.\n",
+         split-conformal, at 90 % where nothing else is said, fitted on the calibration rows{}.\n",
         lineage.trained_with,
         card.outcome.epochs,
         card.outcome.best_epoch,
-        number(card.outcome.best)
+        number(card.outcome.best),
+        within(card.cohorts)
     )
+}
+
+/// Where sets and intervals were fitted apart.
+fn within(cohorts: Option<&Cohorts>) -> String {
+    let Some(cohorts) = cohorts else { return String::new() };
+    let named = |of: &OfCohort| {
+        let Cohort { male, age_from, age_to } = of.cohort;
+        format!("{} of {age_from} to {age_to} ({})", if male { "men" } else { "women" }, of.n)
+    };
+    let named: Vec<String> = cohorts.all().iter().map(named).collect();
+    format!(", and apart for those with at least {COHORT_CASES_MIN} of them: {}", named.join(", "))
 }
 
 fn beside(measure: &Measure) -> String {
@@ -225,6 +245,19 @@ mod tests {
         assert!(text.contains("| auroc | 0.9123 | 0.9000 to 0.9500 | 0.8000 (age alone) | 100 |"), "{text}");
         assert!(text.contains("- The aim was missed."));
         assert!(!text.contains("0.8800"), "parts stand in their own table");
+    }
+
+    #[test]
+    fn cohorts_with_figures_of_their_own_are_named_and_abstaining_is_explained() {
+        let cases = vec![(Cohort::of(Some(50.0), Some(true)), ()); 60];
+        let cohorts = Cohorts::fit(&cases, |_| Some(vec![0.5]));
+        let said = within(cohorts.as_ref());
+        assert!(said.ends_with("at least 50 of them: men of 40 to 60 (60)"), "{said}");
+        assert_eq!(within(None), "");
+        assert!(!measured(&report()).contains("abstains"));
+        let mut with = report();
+        with.measures.push(Measure::new("turned_away", 0.004, 100));
+        assert!(measured(&with).contains("abstains"));
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Recipe for Cardiovascular {
     fn spec(&self) -> Spec {
         Spec {
             name: "cardiovascular",
-            version: "MPS-CARDIOVASCULAR-v1.0.0-FP32",
+            version: "MPS-CARDIOVASCULAR-v1.1.0-FP32",
             family: Family::Biomarker,
             task: "cardiovascular_history",
             intended_use: "Estimates for an adult how much an examination resembles those of people who had a heart \

@@ -3,7 +3,9 @@
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use models::bundle::TensorConfig;
-use models::calibration::{COVERAGE, Calibration, ClassCase, Part, fit_classes};
+use models::calibration::{
+    COVERAGE, Calibration, ClassCase, Classes, Cohort, Cohorts, Part, class_cohorts, fit_classes,
+};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -126,6 +128,16 @@ pub(crate) fn calibrate(prepared: &Prepared, classes: usize, runner: &mut Runner
     Ok((Part::Classes(fit_classes(&cases, classes, COVERAGE)), cases.len()))
 }
 
+/// Thresholds of the cohorts that have calibration rows enough.
+pub(crate) fn cohorts(prepared: &Prepared, runner: &mut Runner, pooled: &Classes) -> Result<Option<Cohorts>> {
+    let rows = &prepared.parts.calibration;
+    let probabilities = runner.first(&prepared.pick(rows))?;
+    let of = |(row, case): (&usize, ClassCase)| (prepared.people[*row].cohort(), case);
+    let cases: Vec<(Option<Cohort>, ClassCase)> =
+        rows.iter().zip(cases(prepared, rows, &probabilities)).map(of).collect();
+    Ok(class_cohorts(&cases, pooled, COVERAGE))
+}
+
 /// Probabilities of some rows and their true classes.
 pub(crate) struct Judged<'a> {
     pub(crate) probabilities: &'a [f64],
@@ -216,8 +228,11 @@ pub(crate) fn sets(
 ) -> Vec<Measure> {
     let Part::Classes(figures) = calibration.part() else { return Vec::new() };
     let cases = cases(prepared, rows, probabilities);
-    let sets: Vec<Vec<usize>> =
-        cases.iter().map(|case| figures.prediction_set(&case.probabilities)).collect();
+    let set = |(row, case): (&usize, &ClassCase)| {
+        let own = calibration.of_cohort(prepared.people[*row].cohort());
+        figures.prediction_set_by(own.unwrap_or(&figures.thresholds), &case.probabilities)
+    };
+    let sets: Vec<Vec<usize>> = rows.iter().zip(&cases).map(set).collect();
     let held: Vec<f64> =
         cases.iter().zip(&sets).map(|(case, set)| f64::from(u8::from(set.contains(&case.truth)))).collect();
     let size = metrics::mean(sets.iter().map(|set| set.len() as f64));

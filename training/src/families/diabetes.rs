@@ -89,7 +89,7 @@ impl Recipe for Diabetes {
     fn spec(&self) -> Spec {
         Spec {
             name: "diabetes",
-            version: "MPS-DIABETES-v1.1.0-FP32",
+            version: "MPS-DIABETES-v1.2.0-FP32",
             family: Family::Biomarker,
             task: "diabetes",
             intended_use: "Estimates for an adult how likely a diagnosis of diabetes is, from an examination with \
@@ -171,9 +171,12 @@ impl Recipe for Diabetes {
             let probabilities = runner.first(&inputs)?;
             let rivals = rivals::of_panels(prepared, &COLUMNS, LABELS.len(), &hidden);
             measures.extend(figures(name, prepared, &probabilities, &rivals));
-            if hidden.is_empty() {
-                measures.extend(classify::sets(prepared, rows, &probabilities, calibration));
-            }
+            let sets = classify::sets(prepared, rows, &probabilities, calibration);
+            // The sets were fitted with HbA1c where it was measured; how they do without it is said beside.
+            measures.extend(sets.into_iter().map(|measure| match hidden.is_empty() {
+                true => measure,
+                false => Measure { name: format!("{}_{name}", measure.name), ..measure },
+            }));
         }
         Ok(measures)
     }

@@ -14,10 +14,12 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::columns;
+use super::halve;
 use super::matrix::Matrix;
 use super::pictures;
 use super::recipe::{Context, Effort, Prepared, Recipe};
 use super::runner::Runner;
+use super::support;
 use super::trainee::Trainee;
 use crate::data::Provenance;
 use crate::evaluate::plots::Plot;
@@ -58,9 +60,14 @@ pub(super) fn make(recipe: &dyn Recipe, context: &Context) -> Result<TrainReport
     let weights = trainee.to_bytes()?;
     let mut runner = Runner::of(&config, &weights)?;
     let (part, cases) = recipe.uncertainty(context, &prepared, &mut runner)?;
-    let calibration = Calibration::new(recipe.coverage(), cases as u64, part)?;
-    let measures = recipe.measure(&prepared, &mut runner, &calibration)?;
-    let report = report_of(recipe, &config, &prepared, measures, Vec::new());
+    let cohorts = recipe.cohorts(&prepared, &mut runner, &part)?;
+    let calibration = Calibration::new(recipe.coverage(), cases as u64, part)?
+        .with_cohorts(cohorts)?
+        .with_support(support::of(recipe, &prepared))?;
+    let measures = measured(recipe, &prepared, &mut runner, &calibration)?;
+    let half = halve::remark(recipe, &prepared, (&config, &weights), &calibration, &measures)?;
+    let mut report = report_of(recipe, &config, &prepared, measures, Vec::new());
+    report.remarks.push(half);
     config.metrics = report.measures.iter().map(metric).collect();
     let golden = golden_of(recipe, &prepared, &mut runner, &config.signature()?, context.seed)?;
     let text = card::write(&Card {
@@ -69,6 +76,7 @@ pub(super) fn make(recipe: &dyn Recipe, context: &Context) -> Result<TrainReport
         prepared: &prepared,
         report: &report,
         outcome: &outcome,
+        cohorts: calibration.cohorts(),
     })?;
     let dir = context.out.join(spec.name).join(spec.version);
     let bundle = BundleWriter::new(config)
@@ -91,10 +99,22 @@ pub(crate) fn report_on(recipe: &dyn Recipe, bundle: &Bundle, context: &Context)
     check_data(&config.lineage.datasets, &prepared.provenance)?;
     let mut runner = Runner::load(bundle)?;
     let calibration = Calibration::from_json(bundle.calibration_json().as_bytes())?;
-    let mut measures = recipe.measure(&prepared, &mut runner, &calibration)?;
+    let mut measures = measured(recipe, &prepared, &mut runner, &calibration)?;
     measures.extend(recipe.external(context, &mut runner)?);
     let plots = pictures::of(recipe, &prepared, &mut runner, &calibration)?;
     Ok(report_of(recipe, config, &prepared, measures, plots))
+}
+
+/// The recipe's own figures on the test rows, and how many of them the model turns away.
+pub(super) fn measured(
+    recipe: &dyn Recipe,
+    prepared: &Prepared,
+    runner: &mut Runner,
+    calibration: &Calibration,
+) -> Result<Vec<Measure>> {
+    let mut measures = recipe.measure(prepared, runner, calibration)?;
+    measures.extend(support::figures(recipe, prepared, calibration));
+    Ok(measures)
 }
 
 pub(super) fn check(prepared: &Prepared) -> Result<()> {
@@ -105,13 +125,18 @@ pub(super) fn check(prepared: &Prepared) -> Result<()> {
         ("calibration", &parts.calibration),
         ("test", &parts.test),
     ] {
-        ensure!(!part.is_empty(), "the {name} part is empty: the data has too few usable rows");
+        let sources: Vec<&str> = prepared.provenance.iter().map(|p| p.source.as_str()).collect();
+        ensure!(
+            !part.is_empty(),
+            "the {name} part of `{}` is empty: the data has too few usable rows",
+            sources.join("`, `")
+        );
     }
     Ok(())
 }
 
 /// The figures of a bundle mean its own data only.
-fn check_data(promised: &[DatasetConfig], found: &[Provenance]) -> Result<()> {
+pub(super) fn check_data(promised: &[DatasetConfig], found: &[Provenance]) -> Result<()> {
     for dataset in promised {
         let same = found.iter().any(|p| p.source == dataset.id && p.sha256 == dataset.sha256);
         ensure!(
@@ -209,7 +234,7 @@ fn calibration_remarks(measures: &[Measure]) -> Vec<String> {
     .collect()
 }
 
-fn metric(measure: &Measure) -> MetricConfig {
+pub(super) fn metric(measure: &Measure) -> MetricConfig {
     MetricConfig {
         name: measure.name.clone(),
         value: measure.value,

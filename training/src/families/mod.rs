@@ -11,6 +11,7 @@ mod diabetes;
 mod forest;
 mod glucose_trend;
 mod golden;
+mod halve;
 mod health_score;
 mod lab_trend;
 mod make;
@@ -28,12 +29,15 @@ mod runner;
 mod search;
 mod sensor;
 mod series_anomaly;
+mod support;
 mod thyroid;
 mod thyroid_anomaly;
 mod trainee;
 
 use anyhow::Result;
+use models::Bundle;
 
+pub use halve::{Figure, Halved, LOSS_MAX};
 pub use make::TrainReport;
 pub(crate) use make::report_on;
 pub use recipe::{Context, Effort};
@@ -59,6 +63,17 @@ impl Family {
     /// Data that cannot be had, training that diverges, or a bundle that cannot be written.
     pub fn train(&self, context: &Context) -> Result<TrainReport> {
         make::make(self.recipe, context)
+    }
+
+    /// Writes the sibling of `bundle` with weights in half precision under `context.out`, unless it would lose
+    /// [`LOSS_MAX`] of its headline figure or more; then nothing is written.
+    ///
+    /// # Errors
+    /// A bundle of another model, engine or number format, data that cannot be had, or too great a loss.
+    pub fn halve(&self, bundle: &Bundle, context: &Context) -> Result<Halved> {
+        let name = &bundle.config().name;
+        anyhow::ensure!(name == self.name, "the bundle is of `{name}`, not of `{}`", self.name);
+        halve::halve(self.recipe, bundle, context)
     }
 
     /// A search over its settings, to be run trial by trial.

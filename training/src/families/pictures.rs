@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use models::bundle::ForecastConfig;
-use models::calibration::{Calibration, Part, Quantiles, spread};
+use models::calibration::{Calibration, Cohort, Part, Quantiles, spread};
 
 use super::columns::Panels;
 use super::matrix::Matrix;
@@ -192,6 +192,7 @@ fn of_forecasts(
         quantiles: runner.first(&prepared.pick(rows))?,
         history: prepared.inputs.first().context("a forecaster has an input")?.pick(rows),
         future: future.pick(rows),
+        cohorts: rows.iter().map(|row| prepared.people[*row].cohort()).collect(),
         grid,
         calibration,
     };
@@ -215,6 +216,7 @@ struct Seen<'a> {
     quantiles: Matrix,
     history: Matrix,
     future: Matrix,
+    cohorts: Vec<Option<Cohort>>,
     grid: &'a ForecastConfig,
     calibration: &'a Calibration,
 }
@@ -233,10 +235,20 @@ impl Seen<'_> {
         let (mut low, mut high) = (self.level(at, 0), self.level(at, levels - 1));
         let median = self.level(at, levels / 2);
         if let Part::Forecast(figures) = self.calibration.part() {
+            // The stretch was measured for these two levels, which need not be the outermost.
+            let column =
+                |level: f64| self.grid.quantiles.iter().position(|known| (known - level).abs() < 1e-9);
+            (low, high) = (
+                self.level(at, column(figures.low).unwrap_or(0)),
+                self.level(at, column(figures.high).unwrap_or(levels - 1)),
+            );
             for (row, (low, high)) in low.iter_mut().zip(&mut high).enumerate() {
                 let said = Quantiles { low: *low, median: median[row], high: *high };
                 let band = figures.band(spread(&self.history.row_f64(row)));
-                let interval = figures.horizons[at].interval(said, band, self.calibration.coverage());
+                let factor =
+                    self.calibration.of_cohort(self.cohorts[row]).and_then(|all| all.get(at).copied());
+                let width = figures.horizons[at].scaled(factor);
+                let interval = width.interval(said, band, self.calibration.coverage());
                 (*low, *high) = (interval.low, interval.high);
             }
         }

@@ -8,13 +8,15 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use models::bundle::{Family, FeatureConfig, ForecastConfig, NetworkConfig, TensorConfig};
-use models::calibration::{COVERAGE, Calibration, Part};
+use models::calibration::{COVERAGE, Calibration, Cohort, Cohorts, Part};
 use rand_chacha::ChaCha8Rng;
 
+use super::classify;
 use super::matrix::Matrix;
 use super::out_of_fold::Question;
 use super::parts::Parts;
 use super::runner::Runner;
+use super::support::{self, Familiar};
 use super::trainee::Trainee;
 use crate::data::{Dropped, Provenance, Store};
 use crate::evaluate::plots::Plot;
@@ -90,6 +92,13 @@ pub(crate) struct Person {
     pub(crate) group: u64,
     pub(crate) age_years: Option<f64>,
     pub(crate) male: Option<bool>,
+}
+
+impl Person {
+    /// Where the person belongs; nowhere when age or sex is not known.
+    pub(crate) fn cohort(&self) -> Option<Cohort> {
+        Cohort::of(self.age_years, self.male)
+    }
 }
 
 /// What is true of each row.
@@ -191,6 +200,20 @@ pub(crate) trait Recipe: Sync {
         runner: &mut Runner,
     ) -> Result<(Part, usize)> {
         self.calibrate(prepared, runner)
+    }
+
+    /// The same within cohorts that have cases enough. Classifiers have prediction sets of their own for each.
+    fn cohorts(&self, prepared: &Prepared, runner: &mut Runner, part: &Part) -> Result<Option<Cohorts>> {
+        match part {
+            Part::Classes(classes) => classify::cohorts(prepared, runner, classes),
+            Part::None | Part::Residuals(_) | Part::Forecast(_) => Ok(None),
+            Part::Normality(_) | Part::Risk(_) | Part::Food(_) => Ok(None),
+        }
+    }
+
+    /// Values by which it is told whether a case is like those the model has seen; none where nobody is turned away.
+    fn familiar(&self, prepared: &Prepared, row: usize) -> Vec<Familiar> {
+        support::of_panel(prepared, row)
     }
 
     /// Share of cases that intervals and sets are to hold.

@@ -109,7 +109,7 @@ impl Recipe for Thyroid {
     fn spec(&self) -> Spec {
         Spec {
             name: "thyroid",
-            version: "MPS-THYROID-v1.1.0-FP32",
+            version: "MPS-THYROID-v1.2.0-FP32",
             family: Family::Biomarker,
             task: "thyroid_state",
             intended_use: "Reads a thyroid panel of an adult as negative, hypothyroid or hyperthyroid for \

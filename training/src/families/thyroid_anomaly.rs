@@ -21,6 +21,7 @@ use super::parts::Parts;
 use super::recipe::{Context, Prepared, Recipe, Spec, Truth};
 use super::reconstruct::{self, Reconstruction};
 use super::runner::Runner;
+use super::support::Familiar;
 use super::thyroid::{cell, person};
 use super::trainee::{Trainee, body};
 use crate::data::thyroid::{ThyroidClass, ThyroidRow};
@@ -99,7 +100,7 @@ impl Recipe for ThyroidAnomaly {
     fn spec(&self) -> Spec {
         Spec {
             name: "thyroid-anomaly",
-            version: "MPS-THYROID-ANOMALY-v1.1.0-FP32",
+            version: "MPS-THYROID-ANOMALY-v1.1.1-FP32",
             family: Family::Anomaly,
             task: "thyroid_panel",
             intended_use: "Says how unlike the panels of people without a thyroid comment a panel is, and which \
@@ -108,6 +109,8 @@ impl Recipe for ThyroidAnomaly {
             limits: &[
                 "One laboratory in Sydney, 1984-1987; assays have changed since.",
                 "The anomalies it was measured on are panels called hypo- or hyperthyroid, nothing else.",
+                "Its score is itself one of being out of the ordinary, so it turns no panel away: what lies beyond all it \
+                 has seen raises the alarm.",
                 "The alarm is set so that 1 ordinary panel in 200 raises it: many strange panels do not.",
             ],
             rows_max: 4096,
@@ -162,6 +165,11 @@ impl Recipe for ThyroidAnomaly {
         };
         let objective = Reconstruction { prepared, trainee, hiding, noise };
         optimise::fit(self.spec().name, trainee.weights(), &objective, &plan, &context.progress)
+    }
+
+    /// It is itself the measure of how unlike others a panel is: none is too strange for it to say so.
+    fn familiar(&self, _prepared: &Prepared, _row: usize) -> Vec<Familiar> {
+        Vec::new()
     }
 
     fn calibrate(&self, prepared: &Prepared, runner: &mut Runner) -> Result<(Part, usize)> {

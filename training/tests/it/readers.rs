@@ -63,7 +63,7 @@ fn survey() -> Source {
         "DiastolicBloodPres3RdRdgMmHg",
     ];
     let mut row: Vec<(&str, &str)> = numbers.iter().map(|name| (*name, "60.0")).collect();
-    row.extend([("Gender", "Female"), ("DoctorToldYouHaveDiabetes", "No")]);
+    row.extend([("Gender", "Female"), ("DoctorToldYouHaveDiabetes", "0")]);
     row.extend([("GeneralHealthCondition", "Good"), ("EverToldYouHadHeartAttack", "0.0")]);
     row.extend([("EverToldYouHadAStroke", "0.0"), ("SmokedAtLeast100CigarettesInLife", "1.0")]);
     row.push(("DoYouNowSmokeCigarettes", ""));
@@ -149,6 +149,7 @@ fn a_column_that_is_missing_is_named_whichever_it_is() {
             let text = header.join(source.delimiter) + "\n" + &line(&header, &source.row, source.delimiter);
             let error = source.with_text(&text).expect_err(column).to_string();
             assert!(error.contains(&format!("no column `{column}`")), "{}: {error}", source.id);
+            assert!(error.contains(source.member), "{}: {error}", source.id);
         }
     }
 }
@@ -171,10 +172,34 @@ fn a_cell_that_should_be_a_number_is_named_with_its_line() {
 }
 
 #[test]
+fn a_changed_file_of_any_set_is_named_and_never_read() {
+    for source in sources() {
+        let header = source.header("");
+        let text = header.join(source.delimiter) + "\n" + &line(&header, &source.row, source.delimiter);
+        let members: Vec<(&str, &str)> =
+            source.beside.iter().copied().chain([(source.member, text.as_str())]).collect();
+        let (store, dir) = store_of(source.id, &members);
+        let name = &store.lock().source(source.id).expect("pinned").file;
+        let file = dir.path().join("downloads").join(name);
+        let mut bytes = std::fs::read(&file).expect("read");
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        std::fs::write(&file, bytes).expect("write");
+        let error = (source.load)(&store).expect_err(source.id);
+        assert!(matches!(error, TrainingError::HashMismatch { .. }), "{}: {error}", source.id);
+        assert!(error.to_string().contains(name.as_str()), "{}: {error}", source.id);
+    }
+}
+
+#[test]
 fn answers_outside_the_questionnaire_are_refused_with_their_line() {
-    let cases: [(Source, &str, &str); 7] = [
+    let cases: [(Source, &str, &str); 11] = [
         (panels(), "sex", "X"),
         (panels(), "goitre", "yes"),
+        (panels(), "target", "Z"),
+        (survey(), "DoctorToldYouHaveDiabetes", "Perhaps"),
+        (survey(), "GeneralHealthCondition", "Splendid"),
+        (survey(), "DoYouNowSmokeCigarettes", "Mondays"),
         (survey(), "Gender", "Other"),
         (survey(), "EverToldYouHadAStroke", "2.0"),
         (survey(), "SmokedAtLeast100CigarettesInLife", "-1"),
@@ -183,7 +208,8 @@ fn answers_outside_the_questionnaire_are_refused_with_their_line() {
     ];
     for (source, column, cell) in cases {
         let error = source.spoilt(column, cell).expect_err(column).to_string();
-        assert!(error.contains("line 3"), "{column}: {error}");
+        assert!(error.contains("line 3") && error.contains(source.member), "{column}: {error}");
+        assert!(error.contains(&format!("`{column}`")), "{column}: {error}");
         assert!(error.contains(cell.trim_end_matches(".0")), "{column}: {error}");
     }
 }
@@ -246,7 +272,8 @@ fn too_few_rows_to_split_are_an_error_of_the_family_and_leave_nothing_behind() {
             Context { store, out: out.clone(), seed: 1, progress: Progress::hidden(), effort: Effort::Trial };
         let family = ALL.iter().find(|family| family.name == name).expect("known");
         let error = family.train(&context).map(|report| report.dir).expect_err(name);
-        assert!(!format!("{error:#}").is_empty());
+        let error = format!("{error:#}");
+        assert!(error.contains("is empty") && error.contains(source.id), "{name}: {error}");
         assert!(!out.join(name).exists(), "{name} left a bundle");
     }
 }

@@ -59,6 +59,26 @@ fn every_simulated_model_is_made_and_measured_alike() {
 }
 
 #[test]
+fn a_half_precision_sibling_is_whole_smaller_and_says_what_it_costs() {
+    let dir = tempfile::tempdir().expect("folder");
+    let context = context(dir.path(), 3);
+    let trained = family("sensor-quality").train(&context).expect("trained");
+    let full = Bundle::open(&trained.dir).expect("whole");
+    assert!(full.card().contains("With weights of 16 bits"), "the full card says it too");
+    let halved = family("sensor-quality").halve(&full, &context).expect("written");
+    assert!(halved.dir.to_string_lossy().ends_with("-FP16"), "{}", halved.dir.display());
+    let half = Bundle::open(&halved.dir).expect("whole");
+    half.load(&models::engine::CandleEngine::new()).expect("golden outputs come back");
+    assert!(half.card().contains("## Number format") && half.card().contains("| 16 bits |"));
+    assert!(halved.bytes.1 < halved.bytes.0 && halved.figures[0].loss() < training::families::LOSS_MAX);
+    assert_eq!(half.calibration_json(), full.calibration_json());
+    let again = family("sensor-quality").halve(&half, &context).expect_err("fewer bits already").to_string();
+    assert!(again.contains("FP32"), "{again}");
+    let other = family("sensor-anomaly").halve(&full, &context).expect_err("another model").to_string();
+    assert!(other.contains("sensor-quality"), "{other}");
+}
+
+#[test]
 fn a_bundle_of_no_known_family_is_refused() {
     let dir = tempfile::tempdir().expect("folder");
     let context = context(dir.path(), 3);

@@ -134,9 +134,11 @@ impl Inner {
         let encoded = encoder.encode(panel).map_err(refused)?;
         let outputs = self.run(&asked.served, &encoded.tensors).await?;
         let answer = encoder.decode(&encoded, &outputs).map_err(refused)?;
-        let warnings = write::missing(asked.served.name(), &answer.missing);
+        let name = asked.served.name();
+        let missing = write::missing(name, &answer.missing);
+        let warnings = missing.into_iter().chain(write::beyond(name, &answer.beyond, "panel"));
         let told = classification(asked, panel, answer);
-        Ok((told, warnings.into_iter().chain(write::synthetic(&asked.reference)).collect()))
+        Ok((told, warnings.chain(write::synthetic(&asked.reference)).collect()))
     }
 
     async fn anomalies(
@@ -226,8 +228,9 @@ fn classification(asked: &Asked, panel: &Panel, answer: biomarker::Answer) -> wi
     let task = asked.served.task().to_owned();
     let (label, probability) = (answer.label().to_owned(), answer.probability());
     let share = |(label, probability)| wire::ClassProbability { label, probability };
+    let safety = judge::of_label(&task, &label, probability, panel);
     wire::PanelClassification {
-        safety: Some(judge::of_label(&task, &label, probability, panel)),
+        safety: Some(judge::beyond(safety, &answer.beyond)),
         task,
         label,
         probability,

@@ -112,6 +112,23 @@ pub(super) fn of_label(task: &str, label: &str, probability: f64, panel: &Panel)
     }
 }
 
+/// The verdict on a case of which `inputs` are unlike all that the model has seen: never milder than uncertain. Without
+/// any it stays.
+pub(super) fn beyond(mut verdict: wire::SafetyVerdict, inputs: &[String]) -> wire::SafetyVerdict {
+    if inputs.is_empty() {
+        return verdict;
+    }
+    if matches!(
+        verdict.verdict(),
+        wire::Verdict::Unspecified | wire::Verdict::Normal | wire::Verdict::Caution
+    ) {
+        verdict.set_verdict(wire::Verdict::Uncertain);
+    }
+    let reason = format!("unlike anything the model was measured on, so it abstains: {}", inputs.join(", "));
+    verdict.reasons.push(reason);
+    verdict
+}
+
 /// Biomarkers whose decision limits answer the question of a classifier.
 fn deciding(task: &str) -> &'static [Biomarker] {
     match task {

@@ -49,7 +49,7 @@ impl Inner {
             let answer = without_model(series, horizon_seconds).map_err(refused)?;
             return Ok(told(None, series.biomarker(), answer, person));
         };
-        let answer = match encoder.encode(series, horizon_seconds).map_err(refused)? {
+        let answer = match encoder.encode(series, horizon_seconds, person).map_err(refused)? {
             Question::Simple(answer) => answer,
             Question::Run(encoded) => {
                 let outputs = self.run(&asked.served, &encoded.tensors).await?;
@@ -79,10 +79,13 @@ fn told(
     answer: Answer,
     person: &Person,
 ) -> wire::PredictTrendResponse {
-    let Answer { points, direction, way, explanation } = answer;
+    let Answer { points, direction, way, explanation, beyond } = answer;
     let judge = |point: &Point| judge::of_interval(biomarker, point.value, point.interval, person).0;
     let worst = points.iter().map(judge).max_by_key(|judged| judged.verdict);
+    let safety = worst.map(|judged| write::safety(&judged, Some(biomarker)));
+    let name = asked.map_or("", |asked| asked.served.name());
     let simple = match way {
+        _ if !beyond.is_empty() => write::beyond(name, &beyond, "series.points"),
         Way::Model => None,
         Way::Linear | Way::Persistence => Some(write::warning(
             "short_history",
@@ -103,8 +106,8 @@ fn told(
     wire::PredictTrendResponse {
         forecast: points.into_iter().map(point).collect(),
         direction: told_direction(direction).into(),
-        method: method(way, asked.map_or("", |asked| asked.served.name())),
-        safety: worst.map(|judged| write::safety(&judged, Some(biomarker))),
+        method: method(way, name),
+        safety: safety.map(|safety| judge::beyond(safety, &beyond)),
         model: asked.map(|asked| asked.reference.clone()),
         explanation: explanation.map(write::explanation),
         warnings: simple

@@ -113,6 +113,17 @@ pub(super) fn missing(model: &str, inputs: &[String]) -> Option<wire::Warning> {
     })
 }
 
+/// The warning that a case is unlike all that the model has seen, so that it abstains.
+pub(super) fn beyond(model: &str, inputs: &[String], field: &str) -> Option<wire::Warning> {
+    (!inputs.is_empty()).then(|| {
+        let text = format!(
+            "{model} abstains: {} lie further from anything it was measured on than it should answer for",
+            inputs.join(", ")
+        );
+        warning("out_of_distribution", text, field)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +149,9 @@ mod tests {
         assert!(synthetic(&model).is_none() && missing("m", &[]).is_none());
         model.trained_on_synthetic_data = true;
         assert_eq!(synthetic(&model).map(|w| w.code).as_deref(), Some("synthetic_model"));
+        assert!(beyond("m", &[], "panel").is_none());
+        let far = beyond("m", &["tsh".into()], "panel").expect("told");
+        assert_eq!((far.code.as_str(), far.field.as_str()), ("out_of_distribution", "panel"));
         assert!(missing("m", &["tsh".into()]).is_some_and(|w| w.message.ends_with("tsh")));
     }
 }

@@ -153,6 +153,7 @@ impl Store {
         let path = self.path(id)?;
         let ecosystem = self.lock.source(id)?.ecosystem;
         archive::with_member(&path, ecosystem, member, self.limits.member_bytes_max, read)
+            .map_err(|error| error.of_member(member))
     }
 
     /// Names of the members of a source that match `pattern` (`*` within one path segment), sorted.

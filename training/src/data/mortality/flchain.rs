@@ -60,10 +60,8 @@ fn rows_of(people: &Frame) -> Result<Vec<FlchainRow>, TrainingError> {
             Some("F") => Sex::Female,
             Some("M") => Sex::Male,
             other => {
-                return Err(TrainingError::dataset(
-                    "flchain",
-                    format!("`sex` should be F or M, is {other:?}"),
-                ));
+                let reason = format!("`sex` should be F or M, is {other:?}");
+                return Err(TrainingError::row(people.name(), at, reason));
             }
         };
         Ok(FlchainRow {
@@ -108,7 +106,20 @@ mod tests {
 
     #[test]
     fn unknown_codes_are_refused() {
-        assert!(rows_of(&people("X", 1)).expect_err("sex").to_string().contains("F or M"));
-        assert!(rows_of(&people("F", 2)).expect_err("death").to_string().contains("0 or 1"));
+        for (frame, column) in [(people("X", 1), "sex"), (people("F", 2), "death")] {
+            let error = rows_of(&frame).expect_err(column).to_string();
+            for part in [frame.name(), column, "row 1"] {
+                assert!(error.contains(part), "{error} lacks {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_column_that_is_missing_is_named_whichever_it_is() {
+        let whole = people("F", 1);
+        for column in whole.names() {
+            let error = rows_of(&whole.without(column)).expect_err(column).to_string();
+            assert!(error.contains(&format!("no column `{column}`")), "{error}");
+        }
     }
 }

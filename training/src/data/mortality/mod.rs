@@ -49,9 +49,11 @@ fn frame(store: &Store, name: &'static str) -> Result<Frame, TrainingError> {
 /// An integer column of zeros and ones.
 fn yes_no(frame: &Frame, column: &str) -> Result<Vec<bool>, TrainingError> {
     let values = frame.integers(column)?;
-    match values.iter().find(|v| !matches!(v, 0 | 1)) {
+    match values.iter().enumerate().find(|(_, v)| !matches!(v, 0 | 1)) {
         None => Ok(values.iter().map(|v| *v == 1).collect()),
-        Some(v) => Err(TrainingError::dataset(column, format!("`{column}` should be 0 or 1, is {v}"))),
+        Some((row, v)) => {
+            Err(TrainingError::row(frame.name(), row, format!("`{column}` should be 0 or 1, is {v}")))
+        }
     }
 }
 

@@ -101,6 +101,8 @@ pub fn load(store: &Store) -> Result<Dataset<NafldRow>, TrainingError> {
 pub struct LabSeries {
     /// Person number.
     pub id: i64,
+    /// Age on day 0 and sex, where the table of people knows the person.
+    pub person: Option<(f64, Sex)>,
     /// Day (relative to the index date, may be negative) and value, by day; one value a day.
     pub values: Vec<(i64, f64)>,
 }
@@ -134,7 +136,9 @@ pub fn load_series(store: &Store, lab: Lab) -> Result<Dataset<LabSeries>, Traini
         Lab::Hdl => ("nafld-hdl", labs.hdl),
         Lab::Systolic => ("nafld-systolic", labs.systolic),
     };
-    let mut rows: Vec<LabSeries> = values.into_iter().map(|(id, values)| LabSeries { id, values }).collect();
+    let people = people_of(&frame(store, "survival/nafld1")?)?;
+    let series = |(id, values)| LabSeries { id, person: people.get(&id).copied(), values };
+    let mut rows: Vec<LabSeries> = values.into_iter().map(series).collect();
     rows.sort_by_key(|row| row.id);
     Ok(Dataset {
         name,
@@ -142,6 +146,14 @@ pub fn load_series(store: &Store, lab: Lab) -> Result<Dataset<LabSeries>, Traini
         provenance: vec![store.provenance(SOURCE)?],
         dropped: vec![Dropped { reason: "laboratory value out of range", count: labs.dropped }],
     })
+}
+
+/// Age at the index date and sex of everyone.
+fn people_of(frame: &Frame) -> Result<HashMap<i64, (f64, Sex)>, TrainingError> {
+    let (ids, age, male) = (frame.integers("id")?, frame.integers("age")?, yes_no(frame, "male")?);
+    let sex = |male: bool| if male { Sex::Male } else { Sex::Female };
+    let person = |((id, age), male): ((&i64, &i64), bool)| (*id, (*age as f64, sex(male)));
+    Ok(ids.iter().zip(age).zip(male).map(person).collect())
 }
 
 type Series = HashMap<i64, Vec<(i64, f64)>>;
@@ -161,15 +173,19 @@ impl Labs {
         let (ids, days) = (frame.integers("id")?, frame.integers("days")?);
         let (tests, values) = (frame.texts("test")?, frame.numbers("value")?);
         let mut labs = Self::default();
-        for (((id, day), test), value) in ids.iter().zip(days).zip(tests).zip(values) {
+        for (row, (((id, day), test), value)) in ids.iter().zip(days).zip(tests).zip(values).enumerate() {
             let Some(value) = value else { continue };
             let (series, range) = match test.as_deref() {
                 Some("hdl") => (&mut labs.hdl, HDL_MG_DL),
                 Some("sbp") => (&mut labs.systolic, SYSTOLIC_MMHG),
                 Some("fib4") => (&mut labs.fib4, 0.0..=f64::MAX),
                 Some("smoke") => (&mut labs.smoke, 0.0..=1.0),
-                // `chol` and `dbp` are copies of `hdl` and `sbp`.
-                Some(_) | None => continue,
+                // Copies of `hdl` and `sbp`.
+                Some("chol" | "dbp") => continue,
+                other => {
+                    let reason = format!("`test` has the unknown {other:?}");
+                    return Err(TrainingError::row(frame.name(), row, reason));
+                }
             };
             if range.contains(&value) {
                 series.entry(*id).or_default().push((*day, value));
@@ -202,10 +218,10 @@ fn latest(series: &Series, id: i64, back: i64) -> Option<f64> {
 fn history_of(frame: &Frame) -> Result<HashMap<i64, u16>, TrainingError> {
     let (ids, days, events) = (frame.integers("id")?, frame.integers("days")?, frame.texts("event")?);
     let mut history: HashMap<i64, u16> = HashMap::new();
-    for ((id, day), event) in ids.iter().zip(days).zip(events) {
+    for (row, ((id, day), event)) in ids.iter().zip(days).zip(events).enumerate() {
         let bit = HISTORY.iter().position(|h| Some(*h) == event.as_deref());
-        let bit =
-            bit.ok_or_else(|| TrainingError::dataset("survival/nafld3", format!("unknown event {event:?}")))?;
+        let unknown = || TrainingError::row(frame.name(), row, format!("`event` has the unknown {event:?}"));
+        let bit = bit.ok_or_else(unknown)?;
         if *day <= 0 {
             *history.entry(*id).or_default() |= 1 << bit;
         }
@@ -314,12 +330,47 @@ mod tests {
     }
 
     #[test]
+    fn age_and_sex_come_from_the_table_of_people() {
+        let people = people_of(&people()).expect("people");
+        assert_eq!((people[&1], people.get(&3)), ((50.0, Sex::Male), None));
+    }
+
+    #[test]
     fn an_unknown_diagnosis_is_refused() {
         let events = Frame::of(vec![
             ("id", Column::Int(vec![1])),
             ("days", Column::Int(vec![0])),
             ("event", text(&["gout"])),
         ]);
-        assert!(history_of(&events).expect_err("refused").to_string().contains("gout"));
+        let error = history_of(&events).expect_err("refused").to_string();
+        assert!(error.contains("gout") && error.contains("`event`") && error.contains("row 1"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_test_is_refused_with_its_row() {
+        let frame = Frame::of(vec![
+            ("id", Column::Int(vec![1, 1])),
+            ("days", Column::Int(vec![0, 1])),
+            ("test", text(&["hdl", "mood"])),
+            ("value", Column::Float(vec![50.0, 1.0])),
+        ]);
+        let error = Labs::read(&frame).err().expect("refused").to_string();
+        assert!(error.contains("mood") && error.contains("row 2") && error.contains("`test`"), "{error}");
+    }
+
+    #[test]
+    fn a_column_that_is_missing_is_named_whichever_it_is() {
+        let (whole, tests) = (people(), labs());
+        let known = Labs::read(&tests).expect("labs");
+        let missing = |column: &str, error: Option<TrainingError>| {
+            let error = error.expect(column).to_string();
+            assert!(error.contains(&format!("no column `{column}`")), "{error}");
+        };
+        for column in whole.names() {
+            missing(column, rows_of(&whole.without(column), &known, &HashMap::new()).err());
+        }
+        for column in tests.names() {
+            missing(column, Labs::read(&tests.without(column)).err());
+        }
     }
 }

@@ -87,11 +87,10 @@ mod tests {
     use super::*;
     use crate::data::pickle::frame::Column;
 
-    #[test]
-    fn body_mass_index_needs_both_measures_and_one_is_female() {
+    fn people() -> Frame {
         let ints = |values: [i64; 2]| Column::Int(values.to_vec());
         let floats = |values: [f64; 2]| Column::Float(values.to_vec());
-        let rows = rows_of(&Frame::of(vec![
+        Frame::of(vec![
             ("seqn", ints([233, 235])),
             ("age", ints([42, 36])),
             ("sex", ints([0, 1])),
@@ -104,8 +103,21 @@ mod tests {
             ("ht", floats([180.0, f64::NAN])),
             ("smokeintensity", ints([30, 20])),
             ("smokeyrs", ints([29, 24])),
-        ]))
-        .expect("rows");
+        ])
+    }
+
+    #[test]
+    fn a_column_that_is_missing_is_named_whichever_it_is() {
+        let whole = people();
+        for column in whole.names() {
+            let error = rows_of(&whole.without(column)).expect_err(column).to_string();
+            assert!(error.contains(&format!("no column `{column}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn body_mass_index_needs_both_measures_and_one_is_female() {
+        let rows = rows_of(&people()).expect("rows");
         assert!(
             rows[0].bmi_kg_m2.is_some_and(|bmi| (bmi - 25.0).abs() < 1e-9) && rows[1].bmi_kg_m2.is_none()
         );

@@ -81,6 +81,25 @@ impl Frame {
         Self { name: "test".to_owned(), columns, rows }
     }
 
+    /// Names of the columns, for the tests of what reads frames.
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.columns.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The same without a column, for the tests of what reads frames.
+    #[cfg(test)]
+    pub(crate) fn without(&self, column: &str) -> Self {
+        let columns = self.columns.iter().filter(|(name, _)| name != column).cloned().collect();
+        Self { columns, name: self.name.clone(), rows: self.rows }
+    }
+
+    /// Name, for errors.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {

@@ -23,6 +23,7 @@ use super::matrix::Matrix;
 use super::pinball::{COVERAGE, HIGH, LEVELS, LOW, MEDIAN};
 use super::recipe::{Context, Prepared, Recipe, Spec, Truth};
 use super::runner::Runner;
+use super::support::{self, Familiar};
 use super::trainee::{Trainee, body};
 use crate::data::cgm::{self, STEP_S};
 use crate::evaluate::{Benchmark, Measure, metrics};
@@ -48,7 +49,7 @@ impl Recipe for GlucoseTrend {
     fn spec(&self) -> Spec {
         Spec {
             name: "glucose-trend",
-            version: "MPS-GLUCOSE-TREND-v1.1.0-FP32",
+            version: "MPS-GLUCOSE-TREND-v1.2.0-FP32",
             family: Family::Trend,
             task: "glucose",
             intended_use: "Forecasts continuous glucose up to an hour ahead, with bounds, for orientation. Not for \
@@ -122,6 +123,10 @@ impl Recipe for GlucoseTrend {
     ) -> Result<(Part, usize)> {
         let widths = widths(prepared, &learn::out_of_person(prepared, context)?)?;
         Ok((Part::Forecast(widths), prepared.parts.calibration.len()))
+    }
+
+    fn familiar(&self, prepared: &Prepared, row: usize) -> Vec<Familiar> {
+        support::of_history(prepared, row)
     }
 
     fn coverage(&self) -> f64 {
