@@ -179,8 +179,8 @@ async fn log_metrics(call: &Call, run: &Run, given: &[Args]) -> Result<(), Fault
         let same = |old: &Metric| {
             (old.step, old.at_ms, old.value.to_bits()) == (metric.step, metric.at_ms, metric.value.to_bits())
         };
-        let is_known = args.text("model_id")?.is_some()
-            && runs.history(&run.id, &metric.key).await?.iter().any(same);
+        let is_known =
+            args.text("model_id")?.is_some() && runs.history(&run.id, &metric.key).await?.iter().any(same);
         if !is_known {
             new.push(metric);
         }

@@ -110,8 +110,9 @@ fn files() -> Vec<PathBuf> {
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder of the workspace is readable") {
         let path = entry.expect("a folder entry is readable").path();
-        let built =
-            path.file_name().is_some_and(|name| name == "target" || name == ".venv" || name == ".git");
+        let built = path.file_name().is_some_and(|name| {
+            name == "target" || name == ".git" || name.to_string_lossy().starts_with(".venv")
+        });
         if path.is_dir() && !built {
             walk(&path, files);
         } else if path.is_file() {
