@@ -18,7 +18,6 @@ use super::matrix::Matrix;
 use super::pictures;
 use super::recipe::{Context, Effort, Prepared, Recipe};
 use super::runner::Runner;
-use super::support;
 use super::trainee::Trainee;
 use crate::data::Provenance;
 use crate::evaluate::plots::Plot;
@@ -60,7 +59,7 @@ pub(super) fn make(recipe: &dyn Recipe, context: &Context) -> Result<TrainReport
     let mut runner = Runner::of(&config, &weights)?;
     let (part, cases) = recipe.uncertainty(context, &prepared, &mut runner)?;
     let calibration =
-        Calibration::new(recipe.coverage(), cases as u64, part)?.with_support(support::of(&prepared))?;
+        Calibration::new(recipe.coverage(), cases as u64, part)?.with_support(recipe.support(&prepared))?;
     let measures = recipe.measure(&prepared, &mut runner, &calibration)?;
     let report = report_of(recipe, &config, &prepared, measures, Vec::new());
     config.metrics = report.measures.iter().map(metric).collect();

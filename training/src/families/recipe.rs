@@ -8,13 +8,14 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use models::bundle::{Family, FeatureConfig, ForecastConfig, NetworkConfig, TensorConfig};
-use models::calibration::{COVERAGE, Calibration, Part};
+use models::calibration::{COVERAGE, Calibration, Part, Support};
 use rand_chacha::ChaCha8Rng;
 
 use super::matrix::Matrix;
 use super::out_of_fold::Question;
 use super::parts::Parts;
 use super::runner::Runner;
+use super::support;
 use super::trainee::Trainee;
 use crate::data::{Dropped, Provenance, Store};
 use crate::evaluate::plots::Plot;
@@ -196,6 +197,11 @@ pub(crate) trait Recipe: Sync {
     /// Share of cases that intervals and sets are to hold.
     fn coverage(&self) -> f64 {
         COVERAGE
+    }
+
+    /// What the model has seen, for the cases it turns away.
+    fn support(&self, prepared: &Prepared) -> Option<Support> {
+        support::of(prepared)
     }
 
     /// Figures on the test rows.

@@ -3,6 +3,7 @@
 use clinical::Biomarker;
 use models::bundle::FeatureConfig;
 use models::calibration::{Seen, Support};
+use models::family::anomaly::channel_name;
 
 use super::columns::Column;
 use super::recipe::Prepared;
@@ -26,6 +27,20 @@ pub(crate) fn of(prepared: &Prepared) -> Option<Support> {
             let at = prepared.features.iter().position(|feature| feature.name == name)?;
             (present.row(*row)[at] > 0.0).then(|| f64::from(values.row(*row)[at]))
         }
+    });
+    Support::fit(features, held)
+}
+
+/// The support of a model of a sweep, or of statistics, whose first `count` numbers are looked at.
+pub(crate) fn of_sweep(prepared: &Prepared, count: usize) -> Option<Support> {
+    let sweeps = prepared.inputs.first()?;
+    let name = |at: usize| prepared.features.get(at).map_or_else(|| channel_name(at), |of| of.name.clone());
+    let names: Vec<String> = (0..count).map(name).collect();
+    let train = sweeps.pick(&prepared.parts.train);
+    let seen = |(at, name): (usize, &String)| Seen::of(name, false, &train.column(at));
+    let features = names.iter().enumerate().filter_map(seen).collect();
+    let held = prepared.parts.calibration.iter().map(|row| {
+        |name: &str| Some(f64::from(*sweeps.row(*row).get(names.iter().position(|known| known == name)?)?))
     });
     Support::fit(features, held)
 }
