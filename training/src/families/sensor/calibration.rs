@@ -167,7 +167,7 @@ impl Recipe for SensorCalibration {
             Measure::new("rmse_ohm", rmse(&answers), rows.len())
                 .between(spread)
                 .against("without calibration", Some(rmse(&before))),
-            Figure::share("coverage", &held(calibration, &answers, &truth)?).measure(),
+            Figure::mean("coverage", by_sweep(&held(calibration, &answers, &truth)?)).measure(),
             Figure::share("abstains", &away).measure(),
         ];
         measures.extend(robustness::measures(&worsened(runner, calibration)?));
@@ -224,6 +224,12 @@ fn held(calibration: &Calibration, answers: &Matrix, truth: &Matrix) -> Result<V
     Ok((0..truth.rows()).flat_map(of).collect())
 }
 
+/// Share of the channels of each sweep that is held: channels of one sweep err together.
+fn by_sweep(held: &[bool]) -> Vec<f64> {
+    let share = |sweep: &[bool]| sweep.iter().filter(|held| **held).count() as f64 / WORKING as f64;
+    held.chunks_exact(WORKING).map(share).collect()
+}
+
 /// Figures of ever worse readers.
 fn worsened(runner: &mut Runner, calibration: &Calibration) -> Result<Vec<robustness::Point>> {
     let names = robustness::channel_names(CHANNELS);
@@ -237,10 +243,13 @@ fn worsened(runner: &mut Runner, calibration: &Calibration) -> Result<Vec<robust
                 held.fill(true);
             }
         });
-        let squares = answers.data.iter().zip(&truth.data).map(|(a, b)| f64::from(a - b).powi(2));
+        let square = |row: usize| {
+            let channels = answers.row(row).iter().zip(truth.row(row));
+            metrics::mean(channels.map(|(a, b)| f64::from(a - b).powi(2)))
+        };
         Ok(vec![
-            Figure::root("rmse_ohm", squares.collect()),
-            Figure::share("coverage", &held),
+            Figure::root("rmse_ohm", (0..WORSENED).map(square).collect()),
+            Figure::mean("coverage", by_sweep(&held)),
             Figure::share("abstains", &away),
         ])
     })
