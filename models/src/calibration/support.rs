@@ -91,7 +91,7 @@ impl Support {
 
     pub(super) fn check(&self) -> Result<(), String> {
         let sane = |seen: &Seen| seen.center.is_finite() && seen.spread.is_finite() && seen.spread > 0.0;
-        if !self.features.iter().all(sane) || !(self.threshold.is_finite() && self.threshold > 0.0) {
+        if !(self.features.iter().all(sane) && self.threshold.is_finite() && self.threshold > 0.0) {
             return Err("support needs finite centres, and spreads and a threshold above 0".into());
         }
         Ok(())
