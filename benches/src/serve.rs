@@ -18,7 +18,7 @@ use crate::{
     streams,
 };
 
-/// Name of the model with 88 inputs that stands for "tiny".
+/// Name of the model of a sweep that stands for "tiny".
 pub const TINY_MODEL: &str = "sensor-fingerprint";
 /// How long the overload lasts.
 const OVERLOAD: Duration = Duration::from_secs(10);
@@ -97,7 +97,8 @@ pub async fn run(
 }
 
 async fn unary(pair: &Pair, options: &Options, progress: &impl Fn(&str)) -> anyhow::Result<[Row; 2]> {
-    let tiny = request(TINY_MODEL, "channels", &[1, 88], &options.sweep);
+    let print = models::family::sensor::print(&options.sweep)?;
+    let tiny = request(TINY_MODEL, "print", &[1, print.len() as i64], &print);
     progress("warm-up");
     pair.alternate(&tiny, 16, options.phase, 1).await?;
     progress("unary, 64 in flight");

@@ -10,7 +10,7 @@ use training::{
     data::Store,
     evaluate::EvalReport,
     families::{ALL, Context, Effort, Family, TrainReport},
-    optimise::Progress,
+    optimise::{Progress, device_name},
 };
 
 use super::runs::{
@@ -32,7 +32,11 @@ pub(crate) fn run(config: &Config, train: &cli::Train, json: bool) -> anyhow::Re
     let context = context(config, train.seed, train.trial, train.out.clone(), json)?;
     let recorder = Recorder::open(config)?;
     let mut made = Vec::new();
-    for family in chosen(train)? {
+    let families = chosen(train)?;
+    tracing::info!("training {} on {}", families.len(), device_name());
+    let bar = context.progress.bar("families", families.len());
+    for family in families {
+        bar.set_message(format!("now {}", family.name));
         let (run_id, report) = recorded(&recorder, family, &context)?;
         let line = Made {
             run_id,
@@ -52,7 +56,9 @@ pub(crate) fn run(config: &Config, train: &cli::Train, json: bool) -> anyhow::Re
             ))?;
         }
         made.push(line);
+        bar.inc(1);
     }
+    bar.finish_and_clear();
     if json { print_json(&made) } else { Ok(()) }
 }
 

@@ -266,6 +266,47 @@ fn a_series_is_forecast_and_a_health_score_given() {
     assert!((0.0..=100.0).contains(&points), "{score}");
 }
 
+/// Scores of these rows of `age,sex,bmi,hdl_cholesterol,systolic_bp,diabetes_diagnosed,smoker`, as JSON.
+fn scores(rows: &str) -> serde_json::Value {
+    let text = format!("age,sex,bmi,hdl_cholesterol,systolic_bp,diabetes_diagnosed,smoker\n{rows}");
+    predict("health-score", &text).ok().json()
+}
+
+#[test]
+fn who_does_not_smoke_scores_no_worse_than_an_unknown_and_an_unknown_no_worse_than_a_smoker() {
+    for person in
+        ["35,female,22,60,", "55,male,27,45,135,no", "62,female,,,150,yes", "74,male,31,38,,", "50,,,,120,"]
+    {
+        let commas = person.matches(',').count();
+        let person = format!("{person}{}", ",".repeat(5 - commas));
+        let answers = scores(&["no", "", "yes"].map(|smoker| format!("{person},{smoker}\n")).concat());
+        let points = |row: usize| answers[row]["score"]["value"].as_f64().expect("a score");
+        assert!(points(0) >= points(1) && points(1) >= points(2), "{person}: {answers}");
+        assert!(points(0) > points(2), "smoking counts: {person}");
+        let width = |row: usize| {
+            let interval = &answers[row]["interval"];
+            // A number that is 0 is left out.
+            interval["high"].as_f64().expect("an end") - interval["low"].as_f64().unwrap_or_default()
+        };
+        assert!(width(1) > width(0) || width(0) >= 100.0, "an unknown widens the interval: {person}");
+    }
+}
+
+#[test]
+fn a_health_score_of_somebody_unlike_all_who_were_measured_is_withheld() {
+    let answers = scores("55,male,27,45,135,no,no\n55,male,70,140,200,no,no\n");
+    let warned = |row: usize| {
+        let warnings = answers[row]["warnings"].as_array();
+        warnings.is_some_and(|all| all.iter().any(|warning| warning["code"] == "out_of_distribution"))
+    };
+    assert_eq!((warned(0), warned(1)), (false, true), "{answers}");
+    let interval = &answers[1]["interval"];
+    let ends = (interval["low"].as_f64().unwrap_or_default(), interval["high"].as_f64());
+    assert_eq!(ends, (0.0, Some(100.0)));
+    let verdict = answers[1]["safety"]["verdict"].as_str().unwrap_or_default();
+    assert!(["VERDICT_UNCERTAIN", "VERDICT_ALERT", "VERDICT_CRITICAL"].contains(&verdict), "{answers}");
+}
+
 #[test]
 fn a_mistake_in_the_rows_is_told_with_file_row_and_cell() {
     let cases: [(&str, &str, &[&str]); 7] = [

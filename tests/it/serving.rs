@@ -21,7 +21,7 @@ const MODEL: &str = "sensor-fingerprint";
 fn infer_request(values: &[f32]) -> ModelInferRequest {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let input = InferInputTensor {
-        name: "channels".into(),
+        name: "print".into(),
         datatype: "FP32".into(),
         shape: vec![1, values.len() as i64],
         ..Default::default()
@@ -35,6 +35,11 @@ fn infer_request(values: &[f32]) -> ModelInferRequest {
     }
 }
 
+/// What the model takes of a sweep.
+fn sensor_print() -> Vec<f32> {
+    models::family::sensor::print(&sensor_sweep()).expect("a sweep")
+}
+
 fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().expect("four bytes"))).collect()
 }
@@ -42,12 +47,12 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 #[tokio::test]
 async fn both_protocols_give_the_same_numbers() {
     let server = Server::start();
-    let sweep = sensor_sweep();
+    let print = sensor_print();
     let over_grpc =
-        server.oip().await.model_infer(infer_request(&sweep)).await.expect("answers").into_inner();
+        server.oip().await.model_infer(infer_request(&print)).await.expect("answers").into_inner();
     let body = serde_json::json!({
         "id": "42",
-        "inputs": [{"name": "channels", "shape": [1, 88], "datatype": "FP32", "data": sweep}],
+        "inputs": [{"name": "print", "shape": [1, print.len()], "datatype": "FP32", "data": print}],
     });
     let over_rest = http::post(server.http, &format!("/v2/models/{MODEL}/infer"), &body.to_string());
     assert_eq!(over_rest.status, 200);
@@ -90,7 +95,7 @@ async fn damaged_bundles_are_refused_by_name_and_the_rest_serves() {
         assert_eq!(entry.state, "UNAVAILABLE", "{name}");
         assert!(entry.reason.contains(file), "{name}: {}", entry.reason);
     }
-    client.model_infer(infer_request(&sensor_sweep())).await.expect("the others still serve");
+    client.model_infer(infer_request(&sensor_print())).await.expect("the others still serve");
 }
 
 #[tokio::test]
@@ -128,29 +133,29 @@ async fn without_onnx_runtime_the_candle_models_serve_and_readiness_tells() {
     assert!(text.contains("make setup"), "the fix is named: {text}");
     let mut client = server.oip().await;
     assert!(client.server_ready(ServerReadyRequest {}).await.expect("answers").into_inner().ready);
-    client.model_infer(infer_request(&sensor_sweep())).await.expect("candle models serve");
+    client.model_infer(infer_request(&sensor_print())).await.expect("candle models serve");
 }
 
 #[tokio::test]
 async fn wrong_tensors_are_the_callers_fault_and_name_the_field() {
     let server = Server::start();
     let mut client = server.oip().await;
-    let mut short = infer_request(&sensor_sweep());
+    let mut short = infer_request(&sensor_print());
     short.raw_input_contents[0].truncate(300);
-    let mut wide = infer_request(&[1.0; 89]);
-    wide.inputs[0].shape = vec![1, 89];
-    let mut typed = infer_request(&sensor_sweep());
+    let mut wide = infer_request(&[1.0; 94]);
+    wide.inputs[0].shape = vec![1, 94];
+    let mut typed = infer_request(&sensor_print());
     typed.inputs[0].datatype = "INT32".into();
-    let mut sweep = sensor_sweep();
-    sweep[3] = f32::NAN;
+    let mut broken = sensor_print();
+    broken[3] = f32::NAN;
     for (case, request) in
-        [("short", short), ("wide", wide), ("typed", typed), ("nan", infer_request(&sweep))]
+        [("short", short), ("wide", wide), ("typed", typed), ("nan", infer_request(&broken))]
     {
         let status = client.model_infer(request).await.expect_err(case);
         assert_eq!(status.code(), Code::InvalidArgument, "{case}: {status}");
-        assert!(status.message().contains("channels"), "{case}: {status}");
+        assert!(status.message().contains("print"), "{case}: {status}");
     }
-    let mut unknown = infer_request(&sensor_sweep());
+    let mut unknown = infer_request(&sensor_print());
     unknown.model_name = "nope".into();
     let status = client.model_infer(unknown).await.expect_err("unknown model");
     assert_eq!(status.code(), Code::NotFound);

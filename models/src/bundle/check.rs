@@ -192,12 +192,15 @@ fn forest(forest: &ForestConfig) -> Checked {
 }
 
 fn rising(network: &RiskConfig) -> Checked {
-    let RiskConfig { inputs, masked: _, rising, body } = network;
+    let RiskConfig { inputs, masked, rising, body } = network;
     let columns: BTreeSet<usize> = rising.iter().map(|rising| rising.column).collect();
     let known = columns.len() == rising.len() && columns.iter().all(|column| column < inputs);
     ensure(known && rising.iter().all(|rising| rising.from.is_finite()), || {
         format!("network.rising must name different columns below {inputs}, each with a finite value")
     })?;
+    let stands_in =
+        rising.iter().filter_map(|rising| rising.absent).all(|absent| *masked && absent.is_finite());
+    ensure(stands_in, || "network.rising.absent must be finite and asks for a masked network".to_owned())?;
     let simple = body.hidden.len() <= 1 && body.activation == Activation::Relu;
     ensure(rising.is_empty() || simple, || {
         "network.rising needs at most one hidden layer with activation relu".to_owned()

@@ -136,6 +136,10 @@ pub struct RisingConfig {
     pub column: usize,
     /// Value, in physical units, above which it holds; below it the column is free.
     pub from: f64,
+    /// Value, in physical units, that an absent one is taken for: the network cannot tell the two apart, so whether
+    /// there is a value on record moves nothing, and the answer lies between those to lower and to higher values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<f64>,
 }
 
 /// `[network] kind = "encoder"`: a transformer encoder over token ids, its last layer averaged over the tokens and

@@ -11,6 +11,7 @@ mod cohort;
 mod food;
 mod forecast;
 mod grid;
+mod hazard;
 mod normality;
 mod residuals;
 mod risk;
@@ -32,8 +33,8 @@ pub use grid::Grid;
 pub use normality::{FeatureNormal, Normality, fit_normality};
 pub use residuals::{OutputResidual, Residuals, Scale, fit_residual};
 pub use risk::{
-    AgeBand, MissingSpread, Reference, Risk, RiskBin, RiskCase, RiskSpread, fit_reference, fit_risk,
-    observed_risk,
+    AgeBand, MissingSpread, Reference, Risk, RiskBin, RiskCase, RiskSpread, ScoreWidth, fit_reference,
+    fit_risk, observed_risk,
 };
 pub use stats::{conformal_quantile, wilson};
 pub use support::{Seen, Support, TURNED_AWAY};

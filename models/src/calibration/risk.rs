@@ -3,12 +3,15 @@
 //!
 //! A proportional-hazards model gives a log-risk without a zero. The score takes what it exceeds that of somebody of
 //! the same age and sex of whom nothing else is known, and ranks this excess among people of the same sex and of about
-//! the same age; so the years within a band of ages count for nothing. The absolute risk at the horizon is `1 - exp(-H0 * exp(log_risk))`, where `H0` is Breslow's baseline
-//! hazard; its interval is the Kaplan-Meier share with Greenwood's variance among cases of similar predicted risk.
+//! the same age; so the years within a band of ages count for nothing.
+//!
+//! The absolute risk at the horizon is `1 - exp(-(B + H0 * exp(s * log_risk)))`. A network trained to rank is too sure at
+//! both ends, so the slope `s` is fitted again on held-out cases; `B` is the hazard of deaths that no input foretells
+//! (Makeham 1860), without which the least endangered would seem immortal. The interval is the Kaplan-Meier share with Greenwood's variance among cases of similar predicted risk.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Grid, Interval, stats::normal_quantile};
+use super::{Grid, Interval, hazard, stats::normal_quantile};
 
 /// Points of a reference grid, one per cent apart.
 const GRID_POINTS: usize = 101;
@@ -23,8 +26,14 @@ pub struct Risk {
     pub event: String,
     /// Years ahead the absolute risk is stated for.
     pub horizon_years: f64,
-    /// Breslow baseline hazard cumulated to the horizon at a log-risk of 0.
+    /// Baseline hazard cumulated to the horizon at a log-risk of 0.
     pub baseline_hazard: f64,
+    /// Hazard cumulated to the horizon that everybody has, whatever the log-risk.
+    #[serde(default)]
+    pub background_hazard: f64,
+    /// Factor on the log-risk in absolute terms, above 0.
+    #[serde(default = "one")]
+    pub slope: f64,
     /// How far log-risk and score can be trusted.
     pub spread: RiskSpread,
     /// Peers.
@@ -39,12 +48,22 @@ pub struct Risk {
 pub struct RiskSpread {
     /// Half-width of the interval around the log-risk of a complete case.
     pub log_risk_half_width: f64,
-    /// Half-width of the interval around the score of a complete case, points.
-    pub score_half_width: f64,
-    /// Split-conformal factor on the points that absent inputs are worth together.
-    pub missing_factor: f64,
+    /// How far the score can be trusted, for everybody.
+    pub score: ScoreWidth,
+    /// Root mean square change of the score when nothing but age and sex is known, points.
+    pub score_sd_unmeasured: f64,
     /// What each input is worth; widens the interval of a case that lacks it.
     pub missing: Vec<MissingSpread>,
+}
+
+/// Width of the interval of a score.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoreWidth {
+    /// Half-width around the score of a complete case, points.
+    pub half_width: f64,
+    /// Split-conformal factor on the points that absent inputs are worth together.
+    pub missing_factor: f64,
 }
 
 /// Effect of one hidden input among held-out cases.
@@ -57,6 +76,10 @@ pub struct MissingSpread {
     pub log_risk_sd: f64,
     /// Root mean square change of the score, points.
     pub score_sd: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// One group of peers.
@@ -72,6 +95,9 @@ pub struct Reference {
     pub excess: Grid,
     /// People in the group.
     pub n: u64,
+    /// [`RiskSpread::score`] of this group alone (Mondrian), where it has people enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<ScoreWidth>,
 }
 
 /// From one age up to but not including another.
@@ -123,20 +149,12 @@ impl RiskSpread {
         self.log_risk_half_width.hypot(z * self.lacking(missing, |input| input.log_risk_sd))
     }
 
-    /// Interval of the score of such a case. Its width depends on what is absent and on nothing else, and every absent
-    /// input adds to it: an interval that would leave 0 to 100 is moved back inside rather than cut.
-    #[must_use]
-    pub fn score(&self, score: f64, missing: impl Fn(&str) -> bool, coverage: f64) -> Interval {
-        let absent = self.missing_factor * self.lacking(missing, |input| input.score_sd);
-        let half = self.score_half_width.hypot(absent).min(50.0);
-        let middle = score.clamp(half, 100.0 - half);
-        Interval { low: middle - half, high: middle + half, coverage }
-    }
-
-    /// Points that the inputs for which `missing` says so are worth together.
+    /// Points that the inputs for which `missing` says so are worth together: the root of their summed squares, which
+    /// levels off at what everything together is worth.
     #[must_use]
     pub fn points(&self, missing: impl Fn(&str) -> bool) -> f64 {
-        self.lacking(missing, |input| input.score_sd)
+        let (sum, most) = (self.lacking(missing, |input| input.score_sd), self.score_sd_unmeasured);
+        if most > 0.0 { most * (-(-(sum / most).powi(2)).exp_m1()).sqrt() } else { sum }
     }
 
     fn lacking(&self, missing: impl Fn(&str) -> bool, worth: impl Fn(&MissingSpread) -> f64) -> f64 {
@@ -148,8 +166,9 @@ impl RiskSpread {
         let sound = |value: f64| value.is_finite() && value >= 0.0;
         for (name, value) in [
             ("log_risk_half_width", self.log_risk_half_width),
-            ("score_half_width", self.score_half_width),
-            ("missing_factor", self.missing_factor),
+            ("score.half_width", self.score.half_width),
+            ("score.missing_factor", self.score.missing_factor),
+            ("score_sd_unmeasured", self.score_sd_unmeasured),
         ] {
             if !sound(value) {
                 return Err(format!("{name} must be at least 0"));
@@ -174,10 +193,27 @@ impl Risk {
         narrowest(sex).or_else(|| narrowest(None))
     }
 
+    /// Interval of the score of a case among `peers` that lacks the inputs for which `missing` says so. Its width
+    /// depends on the group and on what is absent, and every absent input adds to it: an interval that would leave 0 to
+    /// 100 is moved back inside rather than cut.
+    #[must_use]
+    pub fn score_interval(
+        &self,
+        score: f64,
+        peers: Option<&Reference>,
+        missing: impl Fn(&str) -> bool,
+        coverage: f64,
+    ) -> Interval {
+        let width = peers.and_then(|peers| peers.width).unwrap_or(self.spread.score);
+        let half = width.half_width.hypot(width.missing_factor * self.spread.points(missing)).min(50.0);
+        let middle = score.clamp(half, 100.0 - half);
+        Interval { low: middle - half, high: middle + half, coverage }
+    }
+
     /// Probability of the event within the horizon.
     #[must_use]
     pub fn absolute(&self, log_risk: f64) -> f64 {
-        -(-self.baseline_hazard * log_risk.exp()).exp_m1()
+        -(-self.background_hazard - self.baseline_hazard * (self.slope * log_risk).exp()).exp_m1()
     }
 
     /// Interval of the absolute risk.
@@ -200,6 +236,15 @@ impl Risk {
         };
         positive(self.horizon_years, "horizon_years")?;
         positive(self.baseline_hazard, "baseline_hazard")?;
+        positive(self.slope, "slope")?;
+        if !(self.background_hazard.is_finite() && self.background_hazard >= 0.0) {
+            return Err("background_hazard must be at least 0".into());
+        }
+        let widths = self.references.iter().filter_map(|peers| peers.width);
+        widths.into_iter().try_for_each(|width| {
+            positive(width.half_width, "width.half_width of a group of peers")?;
+            positive(width.missing_factor, "width.missing_factor of a group of peers")
+        })?;
         self.spread.check()?;
         if self.references.is_empty() {
             return Err("references must not be empty".into());
@@ -218,7 +263,7 @@ impl Risk {
 #[must_use]
 pub fn fit_reference(sex: Option<&str>, ages: AgeBand, excess: Vec<f64>) -> Option<Reference> {
     let n = excess.len() as u64;
-    Some(Reference { sex: sex.map(Into::into), ages, excess: Grid::of(excess, GRID_POINTS)?, n })
+    Some(Reference { sex: sex.map(Into::into), ages, excess: Grid::of(excess, GRID_POINTS)?, n, width: None })
 }
 
 /// Measures a survival model on held-out people; see the fields of [`Risk`] for the parts that come from elsewhere.
@@ -232,26 +277,19 @@ pub fn fit_risk(
     spread: RiskSpread,
     coverage: f64,
 ) -> Option<Risk> {
-    let baseline_hazard = breslow(cases, horizon_years);
-    let event = event.into();
-    let fitted = Risk { event, horizon_years, baseline_hazard, spread, references, bins: Vec::new() };
+    let hazard::Hazard { baseline, background, slope } = hazard::fit(cases, horizon_years)?;
+    let fitted = Risk {
+        event: event.into(),
+        horizon_years,
+        baseline_hazard: baseline,
+        background_hazard: background,
+        slope,
+        spread,
+        references,
+        bins: Vec::new(),
+    };
     let bins = risk_bins(&fitted, cases, coverage);
-    (baseline_hazard > 0.0).then_some(Risk { bins, ..fitted })
-}
-
-/// Breslow's estimate: at every event, one over the summed relative risks of those still observed.
-fn breslow(cases: &[RiskCase], horizon_years: f64) -> f64 {
-    let mut latest_first: Vec<&RiskCase> = cases.iter().collect();
-    latest_first.sort_by(|a, b| b.years.total_cmp(&a.years));
-    let mut at_risk = 0.0;
-    let mut hazard = 0.0;
-    for group in latest_first.chunk_by(|a, b| a.years == b.years) {
-        at_risk += group.iter().map(|case| case.log_risk.exp()).sum::<f64>();
-        if group[0].years <= horizon_years && at_risk > 0.0 {
-            hazard += group.iter().filter(|case| case.event).count() as f64 / at_risk;
-        }
-    }
-    hazard
+    Some(Risk { bins, ..fitted })
 }
 
 fn risk_bins(risk: &Risk, cases: &[RiskCase], coverage: f64) -> Vec<RiskBin> {
@@ -324,8 +362,8 @@ mod tests {
             |feature: &str, score_sd| MissingSpread { feature: feature.into(), log_risk_sd: 0.3, score_sd };
         let spread = RiskSpread {
             log_risk_half_width: 0.1,
-            score_half_width: 4.0,
-            missing_factor: 1.6,
+            score: ScoreWidth { half_width: 4.0, missing_factor: 1.6 },
+            score_sd_unmeasured: 26.0,
             missing: vec![missing("creatinine", 10.0), missing("bmi", 3.0), missing("smoker", 25.0)],
         };
         fit_risk("death", 10.0, &cases, references, spread, 0.9).expect("events")
@@ -334,7 +372,7 @@ mod tests {
     #[test]
     fn the_baseline_is_found_again() {
         let risk = fitted();
-        assert!((risk.baseline_hazard - 0.2).abs() < 0.015, "{}", risk.baseline_hazard);
+        assert!((risk.baseline_hazard - 0.2).abs() < 0.03, "{}", risk.baseline_hazard);
         assert!((risk.absolute(0.0) - (1.0 - (-0.2f64).exp())).abs() < 0.015);
         assert!(risk.check().is_ok());
     }
@@ -369,13 +407,14 @@ mod tests {
 
     #[test]
     fn hiding_one_more_input_never_narrows_the_interval_of_any_score() {
-        let spread = fitted().spread;
-        let width = |score: f64, mask: usize| {
+        let risk = fitted();
+        let spread = &risk.spread;
+        let width = |score: f64, mask: usize, peers: Option<&Reference>| {
             let missing = |name: &str| {
                 let at = spread.missing.iter().position(|input| input.feature == name);
                 at.is_some_and(|at| mask >> at & 1 == 1)
             };
-            let interval = spread.score(score, missing, 0.9);
+            let interval = risk.score_interval(score, peers, missing, 0.9);
             assert!(0.0 <= interval.low && interval.high <= 100.0);
             assert!(interval.low <= score && score <= interval.high, "{score}: {interval:?}");
             interval.high - interval.low
@@ -384,7 +423,11 @@ mod tests {
             for more in (0..3).map(|at| mask | 1 << at).filter(|more| *more != mask) {
                 // The score moves when an input is hidden, wherever to.
                 for (before, after) in [(50.0, 50.0), (50.0, 0.0), (3.0, 60.0), (99.0, 100.0)] {
-                    assert!(width(after, more) > width(before, mask), "{mask:b} {more:b}");
+                    assert!(width(after, more, None) > width(before, mask, None), "{mask:b} {more:b}");
+                    let own = ScoreWidth { half_width: 3.0, missing_factor: 1.1 };
+                    let peers = Reference { width: Some(own), ..risk.references[0].clone() };
+                    assert!(width(after, more, Some(&peers)) > width(before, mask, Some(&peers)));
+                    assert!(width(after, mask, Some(&peers)) < width(after, mask, None), "its own width");
                 }
             }
         }

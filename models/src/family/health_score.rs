@@ -14,7 +14,7 @@ use clinical::{Panel, Sex};
 use super::tabular::{Columns, Row};
 use super::{Encoded, calibration, output};
 use crate::bundle::BundleConfig;
-use crate::calibration::{Calibration, Interval, Part, Reference, Risk};
+use crate::calibration::{Calibration, Interval, Part, Reference, Risk, Support};
 use crate::explain::Explanation;
 use crate::{Bundle, ModelError, Tensor};
 
@@ -73,6 +73,7 @@ pub struct Encoder {
     columns: Columns,
     risk: Risk,
     coverage: f64,
+    support: Option<Support>,
 }
 
 /// The person behind a request.
@@ -107,6 +108,9 @@ pub struct Answer {
     pub explanation: Explanation,
     /// Inputs the panel did not have; they widen both intervals.
     pub missing: Vec<String>,
+    /// Inputs that are further from all the model has seen than it should answer for; empty when it may. The intervals
+    /// are then as wide as they can be.
+    pub beyond: Vec<String>,
 }
 
 impl Encoder {
@@ -123,7 +127,13 @@ impl Encoder {
             return Err(calibration.unexpected("risk"));
         };
         let columns = Columns::new(&config.features)?;
-        Ok(Self { model: config.name.clone(), columns, risk: risk.clone(), coverage: calibration.coverage() })
+        Ok(Self {
+            model: config.name.clone(),
+            columns,
+            risk: risk.clone(),
+            coverage: calibration.coverage(),
+            support: calibration.support().cloned(),
+        })
     }
 
     /// Tensors of the panel: itself, the copies of the explanation, and one copy per combination of areas hidden.
@@ -181,17 +191,25 @@ impl Encoder {
         let score_of = |log_risk: f64| peers.score(log_risk - unmeasured);
         let with_hidden = |mask: usize| score_of(if mask == 0 { log_risk } else { coalitions[mask - 1] });
         let score = score_of(log_risk);
+        let beyond = self.support.as_ref().and_then(|support| support.beyond(&self.columns.reader(row)));
+        let beyond = beyond.unwrap_or_default();
+        let within = |interval: Interval, high: f64| match beyond.is_empty() {
+            true => interval,
+            // Of a case like none that was measured nothing is known but the guess.
+            false => Interval { low: 0.0, high, ..interval },
+        };
         Ok(Answer {
             score,
-            interval: self.risk.spread.score(score, absent, self.coverage),
+            interval: within(self.risk.score_interval(score, Some(peers), absent, self.coverage), 100.0),
             areas: points(areas, with_hidden),
             risk: self.risk.absolute(log_risk),
-            risk_interval: self.risk.absolute_interval(log_risk, half, self.coverage),
+            risk_interval: within(self.risk.absolute_interval(log_risk, half, self.coverage), 1.0),
             event: self.risk.event.clone(),
             horizon_years: self.risk.horizon_years,
             reference_population: describe(peers),
             explanation: self.columns.explain(row, "log_risk", &values),
             missing,
+            beyond,
         })
     }
 }

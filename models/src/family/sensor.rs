@@ -1,12 +1,14 @@
 //! The sensor models: from corrected channels to values, to the class of the cartridge, to a quality, and from raw to
-//! calibrated channels. All are trained on simulated sweeps, which their bundles say.
+//! calibrated channels. All are trained on simulated sweeps, which their bundles say. A sweep further from those than any
+//! figure speaks for is answered with a guess, the widest interval or all classes, and the channels that are to blame.
 
 use clinical::Biomarker;
-use clinical::layout::{BASE_CHANNELS, BASE_FREQUENCIES, ELECTRODES};
+use clinical::layout::{BASE_CHANNELS, BASE_FREQUENCIES, ELECTRODES, Layout};
 
+use super::anomaly::channel_name;
 use super::{Encoded, calibration, output};
 use crate::bundle::BundleConfig;
-use crate::calibration::{Calibration, Classes, Interval, Part, Residuals, winner};
+use crate::calibration::{Calibration, Classes, Interval, Part, Residuals, Support, winner};
 use crate::explain::{Contribution, Explanation, Method, shapley};
 use crate::{Bundle, ModelError, Tensor};
 
@@ -14,6 +16,8 @@ use crate::{Bundle, ModelError, Tensor};
 pub const CHANNELS: usize = BASE_CHANNELS;
 /// Statistics that the quality model takes.
 pub const STATISTICS: usize = 6;
+/// Numbers that the fingerprint model takes: the base channels, and one mark for each layout.
+pub const PRINT: usize = CHANNELS + Layout::ALL.len();
 
 /// Checks a sweep in ohm and makes one row of it.
 fn row(field: &str, values: &[f32], expected: usize) -> Result<Tensor, ModelError> {
@@ -27,6 +31,61 @@ fn row(field: &str, values: &[f32], expected: usize) -> Result<Tensor, ModelErro
     }
 }
 
+/// What the fingerprint model takes of a corrected sweep of any layout: its base channels, zeros where it has fewer, and a
+/// mark for the layout, which the longer ones are known by.
+///
+/// # Errors
+/// [`ModelError::Input`] naming `channels`, for a number that is not finite or the length of no layout.
+pub fn print(sweep: &[f32]) -> Result<Vec<f32>, ModelError> {
+    let layout = Layout::ALL.iter().position(|layout| layout.channels() == sweep.len());
+    let layout = layout.ok_or_else(|| {
+        let known = Layout::ALL.map(|layout| layout.channels().to_string()).join(", ");
+        ModelError::input("channels", format!("has {} values, expected one of {known}", sweep.len()))
+    })?;
+    if let Some(at) = sweep.iter().position(|value| !value.is_finite()) {
+        return Err(ModelError::input(format!("channels[{at}]"), "is not a finite number"));
+    }
+    let mut print = vec![0.0; PRINT];
+    print.iter_mut().take(CHANNELS).zip(sweep).for_each(|(to, from)| *to = *from);
+    print[CHANNELS + layout] = 1.0;
+    Ok(print)
+}
+
+/// Names that a model's [`Support`] knows its numbers by: those of its features, or of channels.
+#[must_use]
+pub fn input_names(config: &BundleConfig, inputs: usize) -> Vec<String> {
+    if config.features.is_empty() {
+        return (0..inputs).map(channel_name).collect();
+    }
+    config.features.iter().map(|feature| feature.name.clone()).collect()
+}
+
+/// What a sensor model has seen.
+#[derive(Debug, Clone)]
+struct Known {
+    names: Vec<String>,
+    support: Option<Support>,
+}
+
+impl Known {
+    fn of(config: &BundleConfig, calibration: &Calibration, inputs: usize) -> Self {
+        Self { names: input_names(config, inputs), support: calibration.support().cloned() }
+    }
+
+    /// Names of the numbers of the first row that are too far from all it has seen; none when it may answer.
+    fn beyond<T>(&self, encoded: &Encoded<T>) -> Result<Vec<String>, ModelError> {
+        let (Some(support), Some(tensor)) = (&self.support, encoded.tensors.first()) else {
+            return Ok(Vec::new());
+        };
+        let values = tensor.as_f32()?;
+        let value = |name: &str| {
+            let at = self.names.iter().position(|known| known == name)?;
+            values.get(at).copied().map(f64::from)
+        };
+        Ok(support.beyond(&value).unwrap_or_default())
+    }
+}
+
 /// Predicts the analytes of a cartridge.
 #[derive(Debug, Clone)]
 pub struct ValuePredictor {
@@ -34,6 +93,7 @@ pub struct ValuePredictor {
     analytes: Vec<Biomarker>,
     residuals: Residuals,
     coverage: f64,
+    known: Known,
 }
 
 /// One predicted value.
@@ -47,6 +107,9 @@ pub struct Predicted {
     pub interval: Interval,
     /// Electrodes that moved the value; absent when the bundle names no mean sweep.
     pub explanation: Option<Explanation>,
+    /// Channels that are too far from all the model has seen; empty when it may answer. The interval is then all that is
+    /// possible.
+    pub beyond: Vec<String>,
 }
 
 impl ValuePredictor {
@@ -77,8 +140,8 @@ impl ValuePredictor {
             let reason = format!("needs labels and a baseline of {CHANNELS} values, got {baseline}");
             return Err(ModelError::invalid(crate::calibration::FILE, reason));
         }
-        let coverage = calibration.coverage();
-        Ok(Self { model: config.name.clone(), analytes, residuals: residuals.clone(), coverage })
+        let (coverage, known) = (calibration.coverage(), Known::of(config, calibration, CHANNELS));
+        Ok(Self { model: config.name.clone(), analytes, residuals: residuals.clone(), coverage, known })
     }
 
     /// Every analyte the predictor knows, in output order.
@@ -123,15 +186,19 @@ impl ValuePredictor {
     ) -> Result<Vec<Predicted>, ModelError> {
         let width = self.analytes.len();
         let values = output(&self.model, outputs, 0, (encoded.rows(), width))?;
+        let beyond = self.known.beyond(encoded)?;
         let predicted = |(index, biomarker): (usize, &Biomarker)| {
             let column: Vec<f64> = values.chunks_exact(width).map(|row| row[index]).collect();
             let (low, high) = biomarker.plausible();
             let value = column[0].clamp(low, high);
             let residual = self.residuals.output(biomarker.code())?;
+            let interval = residual.interval(value, self.coverage).clamped(low, high);
+            let possible = Interval { low, high, coverage: self.coverage };
             Some(Predicted {
                 biomarker: *biomarker,
                 value,
-                interval: residual.interval(value, self.coverage).clamped(low, high),
+                interval: if beyond.is_empty() { interval } else { possible },
+                beyond: beyond.clone(),
                 explanation: (column.len() > 1).then(|| electrodes(*biomarker, &column)),
             })
         };
@@ -163,6 +230,7 @@ pub struct Classifier {
     labels: Vec<String>,
     classes: Classes,
     coverage: f64,
+    known: Known,
 }
 
 /// What a sensor classifier says.
@@ -176,6 +244,8 @@ pub struct Recognised {
     pub interval: Interval,
     /// Classes that cannot be ruled out.
     pub prediction_set: Vec<String>,
+    /// Inputs that are too far from all the model has seen; empty when it may answer. No class is then ruled out.
+    pub beyond: Vec<String>,
 }
 
 impl Classifier {
@@ -210,10 +280,11 @@ impl Classifier {
             labels: config.labels.clone(),
             classes: classes.clone(),
             coverage: calibration.coverage(),
+            known: Known::of(config, calibration, inputs),
         })
     }
 
-    /// Tensor of one row.
+    /// Tensor of one row: for the fingerprint what [`print`] makes of a sweep, for the quality [`statistics`].
     ///
     /// # Errors
     /// [`ModelError::Input`] naming the field.
@@ -225,15 +296,21 @@ impl Classifier {
     ///
     /// # Errors
     /// [`ModelError::Run`] when the outputs are not what the signature promises.
-    pub fn decode(&self, outputs: &[Tensor]) -> Result<Recognised, ModelError> {
+    pub fn decode(&self, encoded: &Encoded<()>, outputs: &[Tensor]) -> Result<Recognised, ModelError> {
         let values = output(&self.model, outputs, 0, (1, self.labels.len()))?;
         let winner = winner(&values);
-        let set = self.classes.prediction_set(&values);
+        let beyond = self.known.beyond(encoded)?;
+        let (set, interval) = if beyond.is_empty() {
+            (self.classes.prediction_set(&values), self.classes.interval(values[winner], self.coverage))
+        } else {
+            ((0..values.len()).collect(), Interval { low: 0.0, high: 1.0, coverage: self.coverage })
+        };
         Ok(Recognised {
-            interval: self.classes.interval(values[winner], self.coverage),
+            interval,
             prediction_set: set.into_iter().map(|class| self.labels[class].clone()).collect(),
             winner,
             probabilities: self.labels.iter().cloned().zip(values).collect(),
+            beyond,
         })
     }
 }
@@ -269,20 +346,76 @@ fn varies(sweeps: &[&[f32]], channel: usize) -> bool {
     high - low > 0.1 * (sum / sweeps.len() as f32).abs()
 }
 
-/// Reads calibrated channels, the output of task `sensor_calibration`.
-///
-/// # Errors
-/// [`ModelError::Run`] when the outputs are not what the signature promises.
-pub fn calibrated(model: &str, outputs: &[Tensor]) -> Result<Vec<f32>, ModelError> {
-    Ok(output(model, outputs, 0, (1, CHANNELS))?.into_iter().map(|value| value as f32).collect())
+/// Turns the sweep of an ordinary cartridge into that of an ideal one.
+#[derive(Debug, Clone)]
+pub struct Calibrator {
+    model: String,
+    residuals: Residuals,
+    coverage: f64,
+    known: Known,
 }
 
-/// Tensor of one raw corrected sweep for task `sensor_calibration`.
-///
-/// # Errors
-/// [`ModelError::Input`] naming `channels`.
-pub fn uncalibrated(channels: &[f32]) -> Result<Encoded<()>, ModelError> {
-    Ok(Encoded { tensors: vec![row("channels", channels, CHANNELS)?], case: () })
+/// A calibrated sweep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Calibrated {
+    /// In ohm.
+    pub channels: Vec<f32>,
+    /// Around each channel.
+    pub intervals: Vec<Interval>,
+    /// Channels that are too far from all the model has seen; empty when it may answer. What stands in `channels` is
+    /// then the sweep as it came, and no interval has an end.
+    pub beyond: Vec<String>,
+}
+
+impl Calibrator {
+    /// The calibrator of a bundle (task `sensor_calibration`).
+    ///
+    /// # Errors
+    /// [`ModelError::Invalid`] when the calibration lacks a channel.
+    pub fn new(bundle: &Bundle) -> Result<Self, ModelError> {
+        let (config, calibration) = (bundle.config(), calibration(bundle)?);
+        let Part::Residuals(residuals) = calibration.part() else {
+            return Err(calibration.unexpected("residuals"));
+        };
+        if residuals.outputs.len() != CHANNELS {
+            let reason =
+                format!("has residuals of {} channels, expected {CHANNELS}", residuals.outputs.len());
+            return Err(ModelError::invalid(crate::calibration::FILE, reason));
+        }
+        let (coverage, known) = (calibration.coverage(), Known::of(config, &calibration, CHANNELS));
+        Ok(Self { model: config.name.clone(), residuals: residuals.clone(), coverage, known })
+    }
+
+    /// Tensor of one corrected sweep in ohm.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] naming `channels`.
+    pub fn encode(&self, channels: &[f32]) -> Result<Encoded<()>, ModelError> {
+        Ok(Encoded { tensors: vec![row("channels", channels, CHANNELS)?], case: () })
+    }
+
+    /// Reads the outputs.
+    ///
+    /// # Errors
+    /// [`ModelError::Run`] when the outputs are not what the signature promises.
+    pub fn decode(&self, encoded: &Encoded<()>, outputs: &[Tensor]) -> Result<Calibrated, ModelError> {
+        let values = output(&self.model, outputs, 0, (1, CHANNELS))?;
+        let beyond = self.known.beyond(encoded)?;
+        let coverage = self.coverage;
+        if let (false, Some(given)) = (beyond.is_empty(), encoded.tensors.first()) {
+            let open = Interval { low: f64::NEG_INFINITY, high: f64::INFINITY, coverage };
+            return Ok(Calibrated {
+                channels: given.as_f32()?.to_vec(),
+                intervals: vec![open; CHANNELS],
+                beyond,
+            });
+        }
+        let of = |(residual, value): (&crate::calibration::OutputResidual, &f64)| {
+            residual.interval(*value, coverage)
+        };
+        let intervals = self.residuals.outputs.iter().zip(&values).map(of).collect();
+        Ok(Calibrated { channels: values.into_iter().map(|value| value as f32).collect(), intervals, beyond })
+    }
 }
 
 #[cfg(test)]
@@ -292,12 +425,29 @@ mod tests {
     #[test]
     fn sweeps_of_the_wrong_size_or_not_finite_name_the_channel() {
         let mut channels = vec![100.0; CHANNELS];
-        assert!(uncalibrated(&channels).is_ok());
+        let checked = |channels: &[f32]| row("channels", channels, CHANNELS);
+        assert!(checked(&channels).is_ok() && print(&channels).is_ok());
         channels[7] = f32::INFINITY;
-        assert!(uncalibrated(&channels).is_err_and(|e| e.to_string().starts_with("channels[7]")));
+        assert!(checked(&channels).is_err_and(|e| e.to_string().starts_with("channels[7]")));
+        assert!(print(&channels).is_err_and(|e| e.to_string().starts_with("channels[7]")));
+        assert!(checked(&channels[1..]).is_err_and(|e| e.to_string().contains("87 values, expected 88")));
         assert!(
-            uncalibrated(&channels[1..]).is_err_and(|e| e.to_string().contains("87 values, expected 88"))
+            print(&channels[1..]).is_err_and(|e| e.to_string().contains("87 values, expected one of 8, 88"))
         );
+    }
+
+    #[test]
+    fn a_print_is_the_base_channels_and_a_mark_for_the_layout() {
+        for (at, layout) in Layout::ALL.into_iter().enumerate() {
+            let sweep: Vec<f32> = (0..layout.channels()).map(|value| value as f32 + 1.0).collect();
+            let print = print(&sweep).expect("a layout");
+            assert_eq!(print.len(), PRINT);
+            let marks: Vec<usize> =
+                (0..Layout::ALL.len()).filter(|mark| print[CHANNELS + mark] == 1.0).collect();
+            assert_eq!(marks, [at]);
+            let there = sweep.len().min(CHANNELS);
+            assert_eq!((&print[..there], print[there..CHANNELS].iter().sum::<f32>()), (&sweep[..there], 0.0));
+        }
     }
 
     #[test]

@@ -17,8 +17,8 @@ use models::{
     },
     calibration::{
         AgeBand, BANDS, COHORT_CASES_MIN, COVERAGE, Classes, Cohort, Cohorts, Forecast, HorizonWidth,
-        MissingSpread, OutputResidual, Part, ReliabilityBin, Residuals, RiskCase, RiskSpread, Scale, Seen,
-        Support, fit_normality, fit_reference, fit_risk,
+        MissingSpread, OutputResidual, Part, ReliabilityBin, Residuals, RiskCase, RiskSpread, Scale,
+        ScoreWidth, Seen, Support, fit_normality, fit_reference, fit_risk,
     },
     engine::candle::CandleEngine,
     family::anomaly::channel_name,
@@ -199,8 +199,8 @@ pub(crate) fn health_score(dir: &Path) -> Bundle {
         HEALTH.map(|feature| MissingSpread { feature: feature.into(), log_risk_sd: 0.2, score_sd: 5.0 });
     let spread = RiskSpread {
         log_risk_half_width: 0.1,
-        score_half_width: 3.0,
-        missing_factor: 1.5,
+        score: ScoreWidth { half_width: 3.0, missing_factor: 1.5 },
+        score_sd_unmeasured: 26.0,
         missing: missing.into(),
     };
     let risk = fit_risk("death", 10.0, &cases, references, spread, COVERAGE).expect("events");

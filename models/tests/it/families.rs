@@ -279,7 +279,7 @@ fn a_sensor_classifier_names_its_field() {
     let bundle = bundles::quality(dir.path());
     let classifier = sensor::Classifier::new(&bundle).expect("fits");
     let encoded = classifier.encode(&[1.0; 6]).expect("encodes");
-    let answer = classifier.decode(&run(&mut *loaded(&bundle), &encoded.tensors)).expect("decodes");
+    let answer = classifier.decode(&encoded, &run(&mut *loaded(&bundle), &encoded.tensors)).expect("decodes");
     assert_eq!(answer.probabilities.len(), 3);
     assert!(classifier.encode(&[1.0; 5]).is_err_and(|e| e.to_string().starts_with("statistics: ")));
 }

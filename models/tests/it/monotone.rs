@@ -6,10 +6,14 @@ use proptest::prelude::*;
 
 use crate::support::{config, inputs, model, run, trained};
 
+fn rises(column: usize, from: f64, absent: Option<f64>) -> RisingConfig {
+    RisingConfig { column, from, absent }
+}
+
 /// Four columns are free, column 4 rises throughout, column 5 above 0.5.
 fn network(hidden: &[usize], masked: bool) -> NetworkConfig {
     let body = BodyConfig { members: 2, skip: true, ..BodyConfig::new(hidden) };
-    let rising = vec![RisingConfig { column: 4, from: -10.0 }, RisingConfig { column: 5, from: 0.5 }];
+    let rising = vec![rises(4, -10.0, None), rises(5, 0.5, None)];
     NetworkConfig::Risk(RiskConfig { inputs: 6, masked, rising, body })
 }
 
@@ -40,6 +44,33 @@ proptest! {
             let (low, high) = (answer(&mut *model, &lower, present), answer(&mut *model, &upper, present));
             prop_assert!(high >= low - 1e-5 * low.abs().max(1.0), "{low} {high}");
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    /// A finding on record as absent never costs more than an unknown one, nor an unknown one more than a present one.
+    #[test]
+    fn unknown_lies_between_no_and_yes(
+        values in prop::collection::vec(-4.0f32..4.0, 6), column in 4usize..6, absent in 0.0f64..=1.0,
+        gaps in prop::collection::vec(any::<bool>(), 6), hidden in prop::sample::select(vec![0usize, 1, 7, 16]),
+    ) {
+        let body = BodyConfig {
+            members: 2,
+            skip: true,
+            ..BodyConfig::new(if hidden == 0 { vec![] } else { vec![hidden] })
+        };
+        let rising = vec![rises(4, 0.0, Some(absent)), rises(5, 0.0, Some(absent))];
+        let mut model = model(&NetworkConfig::Risk(RiskConfig { inputs: 6, masked: true, rising, body }));
+        let mut present: Vec<f32> = gaps.iter().map(|there| f32::from(u8::from(*there))).collect();
+        let mut answers = |there: f32, value: f32| {
+            let mut values = values.clone();
+            (values[column], present[column]) = (value, there);
+            answer(&mut *model, &values, Some(&present))
+        };
+        let (no, unknown, yes) = (answers(1.0, 0.0), answers(0.0, 0.7), answers(1.0, 1.0));
+        let close = 1e-5 * yes.abs().max(1.0);
+        prop_assert!(no <= unknown + close && unknown <= yes + close, "{no} {unknown} {yes}");
     }
 }
 
@@ -97,4 +128,7 @@ fn what_cannot_rise_is_refused() {
     assert!(refused(&|risk| risk.rising[0].column = 6).contains("network.rising"));
     assert!(refused(&|risk| risk.rising[0].column = 5).contains("network.rising"));
     assert!(refused(&|risk| risk.rising[1].from = f64::NAN).contains("network.rising"));
+    assert!(refused(&|risk| risk.rising[1].absent = Some(f64::NAN)).contains("network.rising.absent"));
+    let unmasked = |risk: &mut RiskConfig| (risk.masked, risk.rising[1].absent) = (false, Some(0.0));
+    assert!(refused(&unmasked).contains("network.rising.absent"));
 }

@@ -1,7 +1,7 @@
 //! What the classifiers share: hiding of inputs in training, loss, prediction sets, figures.
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use models::bundle::TensorConfig;
 use models::calibration::{
     COVERAGE, Calibration, ClassCase, Classes, Cohort, Cohorts, Part, class_cohorts, fit_classes,
@@ -66,7 +66,7 @@ impl CrossEntropy<'_> {
     fn targets(&self, rows: &[usize], repeat: usize) -> Result<Tensor> {
         let classes: Vec<u32> = rows.iter().map(|row| self.classes[*row] as u32).collect();
         let all = classes.repeat(repeat);
-        Ok(Tensor::from_vec(all.clone(), all.len(), &Device::Cpu)?)
+        Ok(Tensor::from_vec(all.clone(), all.len(), optimise::device())?)
     }
 }
 

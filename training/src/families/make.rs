@@ -19,7 +19,6 @@ use super::matrix::Matrix;
 use super::pictures;
 use super::recipe::{Context, Effort, Prepared, Recipe};
 use super::runner::Runner;
-use super::support;
 use super::trainee::Trainee;
 use crate::data::Provenance;
 use crate::evaluate::plots::Plot;
@@ -63,7 +62,7 @@ pub(super) fn make(recipe: &dyn Recipe, context: &Context) -> Result<TrainReport
     let cohorts = recipe.cohorts(&prepared, &mut runner, &part)?;
     let calibration = Calibration::new(recipe.coverage(), cases as u64, part)?
         .with_cohorts(cohorts)?
-        .with_support(support::of(recipe, &prepared))?;
+        .with_support(recipe.support(&prepared).or_else(|| support::of(recipe, &prepared)))?;
     let measures = measured(recipe, &prepared, &mut runner, &calibration)?;
     let half = halve::remark(recipe, &prepared, (&config, &weights), &calibration, &measures)?;
     let mut report = report_of(recipe, &config, &prepared, measures, Vec::new());

@@ -1,7 +1,6 @@
 //! Rows of single-precision numbers: what recipes build, networks take and give.
 
 use anyhow::{Result, ensure};
-use candle_core::Device;
 
 /// A table of `cols` columns, row after row.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -54,7 +53,7 @@ impl Matrix {
 
     /// For training.
     pub(crate) fn to_candle(&self) -> Result<candle_core::Tensor> {
-        Ok(candle_core::Tensor::from_slice(&self.data, (self.rows(), self.cols), &Device::Cpu)?)
+        Ok(candle_core::Tensor::from_slice(&self.data, (self.rows(), self.cols), crate::optimise::device())?)
     }
 
     /// For an engine.

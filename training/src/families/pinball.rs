@@ -1,14 +1,14 @@
 //! What quantile forecasters are trained for.
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use rand_chacha::ChaCha8Rng;
 
 use super::matrix::Matrix;
 use super::recipe::Prepared;
 use super::trainee::Trainee;
 use crate::evaluate::bootstrap::pick;
-use crate::optimise::Objective;
+use crate::optimise::{Objective, device};
 
 /// Levels of the quantiles.
 pub(crate) const LEVELS: [f64; 5] = [0.05, 0.1, 0.5, 0.9, 0.95];
@@ -37,13 +37,13 @@ impl Pinball<'_> {
         let last = Tensor::from_vec(
             (0..rows.len()).map(|row| inputs[0].row(row)[inputs[0].cols - 1]).collect(),
             (rows.len(), 1),
-            &Device::Cpu,
+            device(),
         )?;
         let moves = (self.future.pick(rows).to_candle()?.broadcast_sub(&last)? / f64::from(self.scale))?;
         let quantiles = self.trainee.raw(&inputs)?;
         let error = moves.unsqueeze(2)?.unsqueeze(0)?.broadcast_sub(&quantiles)?;
         let levels = LEVELS.map(|level| level as f32);
-        let levels = Tensor::from_slice(&levels, (1, 1, 1, LEVELS.len()), &Device::Cpu)?;
+        let levels = Tensor::from_slice(&levels, (1, 1, 1, LEVELS.len()), device())?;
         let above = error.broadcast_mul(&levels)?;
         let below = error.broadcast_mul(&(levels - 1.0)?)?;
         let pinball = above.maximum(&below)?.mean_all()?;

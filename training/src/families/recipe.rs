@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use models::bundle::{Family, FeatureConfig, ForecastConfig, NetworkConfig, TensorConfig};
-use models::calibration::{COVERAGE, Calibration, Cohort, Cohorts, Part};
+use models::calibration::{COVERAGE, Calibration, Cohort, Cohorts, Part, Support};
 use rand_chacha::ChaCha8Rng;
 
 use super::classify;
@@ -219,6 +219,11 @@ pub(crate) trait Recipe: Sync {
     /// Share of cases that intervals and sets are to hold.
     fn coverage(&self) -> f64 {
         COVERAGE
+    }
+
+    /// What the model has seen, where it is not told by the values of [`Recipe::familiar`].
+    fn support(&self, _prepared: &Prepared) -> Option<Support> {
+        None
     }
 
     /// Figures on the test rows.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clinical::Biomarker;
 use models::calibration::{Calibration, Seen, Support, window};
+use models::family::anomaly::channel_name;
 
 use super::columns::Column;
 use super::parts::Parts;
@@ -78,8 +79,13 @@ fn reader(case: &[Familiar]) -> impl Fn(&str) -> Option<f64> {
 pub(crate) fn figures(recipe: &dyn Recipe, prepared: &Prepared, calibration: &Calibration) -> Vec<Measure> {
     let Some(support) = calibration.support() else { return Vec::new() };
     let rows = &prepared.parts.test;
-    let turned = |row: &usize| support.beyond(&reader(&recipe.familiar(prepared, *row))).is_some();
-    let away: Vec<f64> = rows.iter().map(|row| f64::from(u8::from(turned(row)))).collect();
+    let cases: Vec<Vec<Familiar>> = rows.iter().map(|row| recipe.familiar(prepared, *row)).collect();
+    if cases.iter().all(Vec::is_empty) {
+        // The recipe looks at something else, and measures that itself.
+        return Vec::new();
+    }
+    let turned = |case: &Vec<Familiar>| support.beyond(&reader(case)).is_some();
+    let away: Vec<f64> = cases.iter().map(|case| f64::from(u8::from(turned(case)))).collect();
     let groups = prepared.groups(rows);
     let share = |at: &[usize]| metrics::mean(pick(&away, at).into_iter());
     let measure = |at: &[usize]| {
@@ -102,4 +108,18 @@ fn by_class(prepared: &Prepared, rows: &[usize]) -> Vec<(String, Vec<usize>)> {
         (at.len() >= ROWS_MIN).then(|| (format!("class={label}"), at))
     };
     known.into_iter().filter_map(of).collect()
+}
+
+/// The support of a model of a sweep, or of statistics, whose first `count` numbers are looked at.
+pub(crate) fn of_sweep(prepared: &Prepared, count: usize) -> Option<Support> {
+    let sweeps = prepared.inputs.first()?;
+    let name = |at: usize| prepared.features.get(at).map_or_else(|| channel_name(at), |of| of.name.clone());
+    let names: Vec<String> = (0..count).map(name).collect();
+    let train = sweeps.pick(&prepared.parts.train);
+    let seen = |(at, name): (usize, &String)| Seen::of(name, false, &train.column(at));
+    let features = names.iter().enumerate().filter_map(seen).collect();
+    let held = prepared.parts.calibration.iter().map(|row| {
+        |name: &str| Some(f64::from(*sweeps.row(*row).get(names.iter().position(|known| known == name)?)?))
+    });
+    Support::fit(features, held)
 }

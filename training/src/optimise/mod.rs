@@ -4,6 +4,7 @@
 //! validation rows by which the best epoch is kept. Nothing here sees calibration or test rows.
 
 mod batches;
+mod device;
 mod journal;
 mod progress;
 mod schedule;
@@ -18,6 +19,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 pub use batches::batches;
+pub(crate) use device::device;
+pub use device::device_name;
 pub use journal::{Epoch, Journal};
 pub use progress::Progress;
 pub use schedule::cosine;
@@ -100,6 +103,7 @@ pub fn fit(
     let plan = &progress.tuning().plan(*plan);
     progress.journal().begins(name, *plan);
     weights.draw(plan.seed)?;
+    device::seed(plan.seed)?;
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed ^ 0x0062_6174_6368_6573);
     let params = ParamsAdamW { lr: 0.0, weight_decay: plan.weight_decay, ..ParamsAdamW::default() };
     let vars = weights.trainable().into_iter().map(|(_, var)| var).collect::<Vec<_>>();

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use candle_nn::{VarBuilder, VarMap};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+use super::device::device;
 
 /// Endings of the names that the optimiser moves; everything else is a buffer.
 const TRAINABLE: [&str; 2] = ["weight", "bias"];
@@ -29,7 +31,7 @@ impl Weights {
     /// Where a network takes its tensors from.
     #[must_use]
     pub fn builder(&self) -> VarBuilder<'static> {
-        VarBuilder::from_varmap(&self.map, DType::F32, &Device::Cpu)
+        VarBuilder::from_varmap(&self.map, DType::F32, device())
     }
 
     /// Draws every trainable tensor: weights evenly within `sqrt(3 / fan in)` (variance 1 / fan in), biases and
@@ -48,7 +50,7 @@ impl Weights {
                 let bound = (3.0 / fan_in(&dims) as f32).sqrt();
                 (0..count).map(|_| rng.random_range(-bound..bound)).collect()
             };
-            var.set(&Tensor::from_vec(values, dims, &Device::Cpu)?)?;
+            var.set(&Tensor::from_vec(values, dims, device())?)?;
         }
         Ok(())
     }
@@ -61,7 +63,7 @@ impl Weights {
         let vars = self.named();
         let known = || vars.keys().cloned().collect::<Vec<_>>().join(", ");
         let var = vars.get(name).with_context(|| format!("no tensor `{name}`; there are {}", known()))?;
-        let tensor = Tensor::from_slice(values, var.dims(), &Device::Cpu);
+        let tensor = Tensor::from_slice(values, var.dims(), device());
         var.set(&tensor.with_context(|| format!("tensor `{name}` is {:?}", var.dims()))?)?;
         Ok(())
     }

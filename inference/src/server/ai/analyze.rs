@@ -13,7 +13,7 @@ use super::{
     DISCLAIMER, Inner,
     family::{Asked, Reader, refused},
     judge, read,
-    sensor::Values,
+    sensor::{Values, beyond},
     write,
 };
 
@@ -109,6 +109,7 @@ impl Inner {
                 } else {
                     answer.warnings.extend(write::synthetic(&model));
                 }
+                answer.warnings.extend(beyond(&model, &predicted));
                 let judged = |value| judge::predicted(value, &subject.person, &model);
                 answer.biomarkers = predicted.into_iter().map(judged).collect();
                 (answer, Vec::new())

@@ -11,7 +11,9 @@ use super::{
     DISCLAIMER, Inner,
     analyze::mismatched,
     family::{Asked, Reader, refused},
-    judge, read, write,
+    judge, read,
+    sensor::beyond,
+    write,
 };
 
 impl Inner {
@@ -37,6 +39,7 @@ impl Inner {
         })?;
         let mut answer = self.scored(&panel).await?;
         answer.warnings.extend(write::synthetic(&values.model));
+        answer.warnings.extend(beyond(&values.model, &values.predicted));
         Ok(answer)
     }
 
@@ -64,8 +67,11 @@ fn told(asked: &Asked, panel: &Panel, answer: health_score::Answer) -> wire::Get
         reference_population,
         explanation,
         missing,
+        beyond: far,
     } = answer;
-    let missing = write::missing(asked.served.name(), &missing);
+    let name = asked.served.name();
+    let told = write::missing(name, &missing).into_iter().chain(write::beyond(name, &far));
+    let safety = judge::of_panel(panel);
     let category = |(category, points)| wire::CategoryScore { category, points };
     wire::GetHealthScoreResponse {
         score: Some(wire::Quantity {
@@ -77,10 +83,10 @@ fn told(asked: &Asked, panel: &Panel, answer: health_score::Answer) -> wire::Get
         risk: Some(write::plain(&format!("{event} within {horizon_years} years"), risk, Unit::One)),
         risk_interval: Some(write::interval(risk_interval)),
         reference_population,
-        safety: Some(judge::of_panel(panel)),
+        safety: Some(if far.is_empty() { safety } else { judge::beyond(safety, &far) }),
         model: Some(asked.reference.clone()),
         explanation: Some(write::explanation(explanation)),
-        warnings: missing.into_iter().chain(write::synthetic(&asked.reference)).collect(),
+        warnings: told.chain(write::synthetic(&asked.reference)).collect(),
         disclaimer: DISCLAIMER.into(),
     }
 }

@@ -33,13 +33,22 @@ pub(super) fn predicted(
     person: &Person,
     model: &wire::ModelReference,
 ) -> wire::BiomarkerResult {
-    let Predicted { biomarker, value, interval, explanation } = predicted;
+    let Predicted { biomarker, value, interval, explanation, beyond: other } = predicted;
     let (judged, confidence) = of_interval(biomarker, value, interval, person);
     wire::BiomarkerResult {
         interval: Some(write::interval(interval)),
         explanation: explanation.map(write::explanation),
-        ..result(biomarker, value, person, &judged, confidence, model.clone())
+        ..unless_beyond(result(biomarker, value, person, &judged, confidence, model.clone()), &other)
     }
+}
+
+/// The result, its verdict that of an abstention where the sweep was unlike all the model has seen.
+fn unless_beyond(result: wire::BiomarkerResult, channels: &[String]) -> wire::BiomarkerResult {
+    let safety = result.safety.map(|safety| match channels {
+        [] => safety,
+        [..] => beyond(safety, channels),
+    });
+    wire::BiomarkerResult { safety, ..result }
 }
 
 fn result(

@@ -9,6 +9,7 @@ use super::{
     Inner,
     family::{Reader, refused},
     read::Sweep,
+    write,
 };
 
 /// Predicted values and the model that gave them.
@@ -38,6 +39,12 @@ impl Inner {
         let predicted = predictor.decode(&encoded, &outputs, wanted).map_err(refused)?;
         Ok(Values { predicted, model: asked.reference.clone() })
     }
+}
+
+/// The warning that a sweep is unlike all that the predictor has seen.
+pub(super) fn beyond(model: &wire::ModelReference, predicted: &[Predicted]) -> Option<wire::Warning> {
+    let warning = write::beyond(&model.name, &predicted.first()?.beyond)?;
+    Some(wire::Warning { field: "channels".into(), ..warning })
 }
 
 impl Values {

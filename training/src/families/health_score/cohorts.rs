@@ -80,7 +80,7 @@ impl Table {
             Kind::RisingFrom(from) => Some(*from),
             Kind::Plain | Kind::Decades | Kind::Flag => None,
         };
-        let of = |(column, kind)| Some(RisingConfig { column, from: from(kind)? });
+        let of = |(column, kind)| Some(RisingConfig { column, from: from(kind)?, absent: None });
         let rising = self.kinds.iter().enumerate().filter_map(of).collect();
         let body = BodyConfig { members: 16, skip: true, ..BodyConfig::new([64]) };
         NetworkConfig::Risk(RiskConfig { inputs: self.kinds.len(), masked: true, rising, body })
@@ -197,8 +197,14 @@ fn networks_of(table: &Table, learnt: &[usize], asked: &[usize], context: &Conte
         let (validation, train) = (pick(learnt, &validation), pick(learnt, &train));
         let trainee = Trainee::new(&table.network())?;
         table.standardise(&trainee, &train)?;
-        let objective =
-            Cox { cohort, trainee: &trainee, train: &train, validation: &validation, hiding: false };
+        let objective = Cox {
+            cohort,
+            trainee: &trainee,
+            train: &train,
+            validation: &validation,
+            hiding: false,
+            asked: None,
+        };
         let epochs_max = context.effort.choose(60, 1);
         let plan = Plan { epochs_max, seed: context.seed + number as u64, ..table.plan };
         optimise::fit(table.name, trainee.weights(), &objective, &plan, &context.progress)?;

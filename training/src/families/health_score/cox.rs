@@ -1,13 +1,15 @@
 //! The loss of a proportional-hazards network, and what teaches it to do without an input.
 //!
-//! The first is the partial likelihood within each mini-batch (Breslow's handling of ties). The second shows the network
+//! The first is the partial likelihood within each mini-batch (Breslow's handling of ties). Where an input is on record of
+//! some only, those are compared with each other and the others with the others (a stratified likelihood), so that who
+//! was asked teaches nothing. The second shows the network
 //! every person once more with inputs hidden and asks for the answer to the whole panel, by absolute error, whose least
 //! is the median: a person of whom little is known gets the answer of the average peer, not that of the average
 //! hazard, which the few very sick pull far above. The likelihood leaves the level of the log-risk open, and with it the
 //! two answers would chase each other without end; a small penalty keeps its mean at 0.
 
 use anyhow::Result;
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -46,20 +48,30 @@ impl Cohort<'_> {
         rows
     }
 
-    /// Negative log partial likelihood per death, the mean over members. `log_risk` is `[members, rows]`, in the order
-    /// of `rows`, which are sorted from the longest time down.
-    fn loss_of(&self, log_risk: &Tensor, rows: &[usize]) -> Result<Tensor> {
+    /// Whether the input in column `asked` is on record.
+    fn was_asked(&self, row: usize, asked: Option<usize>) -> bool {
+        let marks = asked.zip(self.inputs.get(1));
+        marks.is_some_and(|(column, present)| present.row(row).get(column).is_some_and(|mark| *mark > 0.0))
+    }
+
+    /// Negative log partial likelihood per death, the mean over members, those of whom column `asked` is on record
+    /// apart from the others. `log_risk` is `[members, rows]`, in the order of `rows`, which are sorted from the longest
+    /// time down.
+    fn loss_of(&self, log_risk: &Tensor, rows: &[usize], asked: Option<usize>) -> Result<Tensor> {
         let n = rows.len();
         let deaths: Vec<f32> = rows.iter().map(|row| f32::from(u8::from(self.died[*row]))).collect();
         let count = deaths.iter().sum::<f32>().max(1.0);
         // Everyone with at least the same time is at risk: a lower triangle, wider where times are equal.
         let mut at_risk = vec![0.0_f32; n * n];
+        let strata: Vec<bool> = rows.iter().map(|row| self.was_asked(*row, asked)).collect();
         for (i, row) in rows.iter().enumerate() {
             let last = rows.partition_point(|other| self.years[*other] >= self.years[*row]);
-            at_risk[i * n..i * n + last].fill(1.0);
+            for (mark, stratum) in at_risk[i * n..i * n + last].iter_mut().zip(&strata) {
+                *mark = f32::from(u8::from(*stratum == strata[i]));
+            }
         }
-        let at_risk = Tensor::from_vec(at_risk, (n, n), &Device::Cpu)?.t()?;
-        let deaths = Tensor::from_vec(deaths, (1, n), &Device::Cpu)?;
+        let at_risk = Tensor::from_vec(at_risk, (n, n), log_risk.device())?.t()?;
+        let deaths = Tensor::from_vec(deaths, (1, n), log_risk.device())?;
         let top = log_risk.max_keepdim(1)?.detach();
         let relative = log_risk.broadcast_sub(&top)?.exp()?;
         let sums = relative.matmul(&at_risk)?.log()?.broadcast_add(&top)?;
@@ -76,6 +88,8 @@ pub(super) struct Cox<'a> {
     pub(super) validation: &'a [usize],
     /// Whether it learns to do without inputs.
     pub(super) hiding: bool,
+    /// Column that is on record of some for reasons of their own.
+    pub(super) asked: Option<usize>,
 }
 
 impl Cox<'_> {
@@ -104,7 +118,7 @@ impl Objective for Cox<'_> {
         let rows = self.cohort.longest_first(&pick(self.train, rows));
         let inputs = self.cohort.pick(&rows);
         let log_risks = self.log_risks(&inputs)?;
-        let loss = self.cohort.loss_of(&log_risks, &rows)?;
+        let loss = self.cohort.loss_of(&log_risks, &rows, self.asked)?;
         if self.hiding { Ok((loss + self.apart(inputs, &log_risks, rng)?)?) } else { Ok(loss) }
     }
 
@@ -112,7 +126,7 @@ impl Objective for Cox<'_> {
         let rows = self.cohort.longest_first(self.validation);
         let inputs = self.cohort.pick(&rows);
         let log_risks = self.log_risks(&inputs)?.mean_keepdim(0)?;
-        let mut figure = self.cohort.loss_of(&log_risks, &rows)?;
+        let mut figure = self.cohort.loss_of(&log_risks, &rows, self.asked)?;
         if self.hiding {
             // The same gaps each time, so that epochs can be told apart.
             let mut rng = ChaCha8Rng::seed_from_u64(SEED);
@@ -147,7 +161,7 @@ pub(super) fn unmeasured(inputs: &[Matrix]) -> Vec<Matrix> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Var;
+    use candle_core::{Device, Var};
     use models::bundle::{BodyConfig, NetworkConfig, RiskConfig};
     use proptest::prelude::*;
 
@@ -171,11 +185,34 @@ mod tests {
         let rows = followed.cohort().longest_first(&[0, 1, 2]);
         assert_eq!(rows, [0, 2, 1]);
         let log_risk = Tensor::from_slice(&[0.0_f32, 1.0, 2.0], (1, 3), &Device::Cpu).expect("tensor");
-        let loss = followed.cohort().loss_of(&log_risk, &rows).and_then(|l| Ok(l.to_scalar::<f32>()?));
+        let loss = followed.cohort().loss_of(&log_risk, &rows, None).and_then(|l| Ok(l.to_scalar::<f32>()?));
         // Death at 2 (log-risk 1) among {0, 1}; death at 1 (log-risk 2) among all three.
         let (e0, e1, e2) = (1.0_f64, 1.0_f64.exp(), 2.0_f64.exp());
         let expected = (((e0 + e1).ln() - 1.0) + ((e0 + e1 + e2).ln() - 2.0)) / 2.0;
         assert!((f64::from(loss.expect("loss")) - expected).abs() < 1e-5);
+    }
+
+    #[test]
+    fn who_was_asked_is_compared_with_those_who_were_asked() {
+        let people = [(5.0, false, 1.0), (4.0, true, 0.0), (3.0, true, 1.0), (2.0, false, 0.0)];
+        let followed = Followed {
+            years: people.iter().map(|p| p.0).collect(),
+            died: people.iter().map(|p| p.1).collect(),
+        };
+        let marks = Matrix { cols: 1, data: people.iter().map(|p| p.2).collect() };
+        let inputs = [marks.clone(), marks];
+        let cohort = Cohort { inputs: &inputs, ..followed.cohort() };
+        let loss = |risks: &[f32], asked| {
+            let tensor = Tensor::from_slice(risks, (1, 4), &Device::Cpu).expect("tensor");
+            let loss = cohort.loss_of(&tensor, &[0, 1, 2, 3], asked).and_then(|l| Ok(l.to_scalar::<f32>()?));
+            loss.expect("loss")
+        };
+        let (here, there) = ([0.0, 1.0, 2.0, 3.0], [9.0, 1.0, 11.0, 3.0]);
+        assert!(
+            (loss(&here, Some(0)) - loss(&there, Some(0))).abs() < 1e-5,
+            "their level counts for nothing"
+        );
+        assert!((loss(&here, None) - loss(&there, None)).abs() > 1.0);
     }
 
     #[test]
@@ -206,7 +243,8 @@ mod tests {
         let inputs = [values, present];
         let rows: Vec<usize> = (0..n).collect();
         let cohort = Cohort { inputs: &inputs, years: &years, died: &died };
-        let cox = Cox { cohort, trainee: &trainee, train: &rows, validation: &rows, hiding: true };
+        let cox =
+            Cox { cohort, trainee: &trainee, train: &rows, validation: &rows, hiding: true, asked: None };
         let plan = crate::optimise::Plan {
             epochs_max: 300,
             patience_epochs: 300,
@@ -249,7 +287,7 @@ mod tests {
             // Two members with the same answers: their mean is the loss of either.
             let wide: Vec<f32> = risks.iter().chain(&risks).map(|risk| *risk as f32).collect();
             let var = Var::from_tensor(&Tensor::from_vec(wide, (2, rows.len()), &Device::Cpu)?)?;
-            let loss = followed.cohort().loss_of(var.as_tensor(), &rows).expect("loss");
+            let loss = followed.cohort().loss_of(var.as_tensor(), &rows, None).expect("loss");
             prop_assert!((f64::from(loss.to_scalar::<f32>()?) - book(&risks)).abs() < 1e-4);
             let slopes = loss.backward()?;
             let slopes: Vec<Vec<f32>> = slopes.get(&var).expect("a slope").to_vec2()?;

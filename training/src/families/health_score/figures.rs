@@ -7,7 +7,7 @@ use super::super::matrix::Matrix;
 use super::super::recipe::Prepared;
 use super::super::runner::Runner;
 use super::cox::{Cohort, unmeasured};
-use super::spread::{self, Hidden};
+use super::spread::{self, Move, Refit};
 use super::{HORIZON_YEARS, cohort};
 use crate::evaluate::Measure;
 use crate::evaluate::baseline::Cox;
@@ -127,38 +127,88 @@ fn by_tenths(risk: &Risk, cases: &[RiskCase]) -> Vec<Measure> {
     sorted.chunks(cases.len().div_ceil(TENTHS).max(1)).enumerate().map(tenth).collect()
 }
 
-/// How often the interval of the score holds the score of the whole panel when inputs are hidden at random, and where
-/// people of whom nothing is known stand.
+/// Where people stand, known and unknown, and how often the interval of the score holds the score that networks give
+/// which learnt from other people and see what was hidden. These networks were not calibrated with.
 fn of_the_score(
     risk: &Risk,
     prepared: &Prepared,
     inputs: &[Matrix],
     runner: &mut Runner,
 ) -> Result<Vec<Measure>> {
-    let rows = &prepared.parts.test;
-    let mut excess =
-        |inputs: &[Matrix]| spread::excess(inputs, &mut |inputs| Ok(runner.first(inputs)?.column(0)));
-    let whole = spread::scores(risk, prepared, rows, &excess(inputs)?);
-    let bare = spread::scores(risk, prepared, rows, &excess(&unmeasured(inputs))?);
-    let hidden = Hidden::draw(inputs);
-    let partial = spread::scores(risk, prepared, rows, &excess(&hidden.inputs)?);
-    let (mut held, mut width) = (Vec::new(), Vec::new());
-    for (i, (partial, whole)) in partial.iter().zip(&whole).enumerate() {
-        let interval = risk.spread.score(*partial, |name| hidden.lacks(i, name), COVERAGE);
-        held.push(f64::from(u8::from(interval.low <= *whole && *whole <= interval.high)));
-        width.push(interval.high - interval.low);
-    }
+    const REFITS: std::ops::Range<u64> = 100..102;
+    let (rows, peers) = (&prepared.parts.test, &prepared.parts.calibration);
+    let mut answer = |inputs: &[Matrix]| Ok(runner.first(inputs)?.column(0));
+    let whole = spread::scores(risk, prepared, rows, &spread::excess(inputs, &mut answer)?);
+    let bare = spread::scores(risk, prepared, rows, &spread::excess(&unmeasured(inputs), &mut answer)?);
+    let refits = REFITS.map(|seed| Refit::fit(prepared, peers, seed)).collect::<Result<Vec<_>>>()?;
+    let moves = spread::moves(risk, prepared, rows, &refits, &mut answer)?;
     let groups = prepared.groups(rows);
     let figure = |name: &str, of: &[f64]| {
         let mean = |at: &[usize]| Some(metrics::mean(at.iter().map(|i| of[*i])));
         Measure::new(name, metrics::mean(of.iter().copied()), of.len()).between(interval(&groups, mean))
     };
-    Ok(vec![
-        figure("score_mean", &whole),
-        figure("score_of_unmeasured", &bare),
-        figure("score_interval_coverage", &held),
-        figure("score_interval_points", &width),
-    ])
+    let mut measures = vec![figure("score_mean", &whole), figure("score_of_unmeasured", &bare)];
+    let held: Vec<Held> = moves.iter().map(|of| Held::of(of, risk, prepared, rows)).collect();
+    measures.extend(coverage(&held, &|_| true, &groups, None));
+    let lacking: [(&str, fn(usize) -> bool); 3] = [
+        ("nothing hidden", |hidden| hidden == 0),
+        ("1 to 4 inputs hidden", |hidden| (1..=4).contains(&hidden)),
+        ("5 inputs or more hidden", |hidden| hidden >= 5),
+    ];
+    for (name, belongs) in lacking {
+        measures.extend(coverage(&held, &|held| belongs(held.lacking), &groups, Some(name)));
+    }
+    for (name, at) in prepared.subgroups(rows) {
+        measures.extend(coverage(&held, &|held| at.binary_search(&held.at).is_ok(), &groups, Some(&name)));
+    }
+    Ok(measures)
+}
+
+/// Whether one interval held, how wide it was, and of whom.
+struct Held {
+    at: usize,
+    lacking: usize,
+    held: f64,
+    points: f64,
+}
+
+impl Held {
+    fn of(of: &Move, risk: &Risk, prepared: &Prepared, rows: &[usize]) -> Self {
+        let person = &prepared.people[rows[of.at]];
+        let sex = person.male.map(|male| if male { "male" } else { "female" });
+        let peers = risk.reference(person.age_years.unwrap_or(f64::NAN), sex);
+        let interval = risk.score_interval(of.said, peers, |name| of.lacks(name), COVERAGE);
+        let held = f64::from(u8::from((interval.low..=interval.high).contains(&of.whole)));
+        Self { at: of.at, lacking: of.lacking(), held, points: interval.high - interval.low }
+    }
+}
+
+/// Coverage and mean width of the intervals that `belongs` lets through, with the interval over people.
+fn coverage(
+    held: &[Held],
+    belongs: &dyn Fn(&Held) -> bool,
+    groups: &[u64],
+    part: Option<&str>,
+) -> Vec<Measure> {
+    let kept: Vec<&Held> = held.iter().filter(|held| belongs(held)).collect();
+    let people: Vec<u64> = kept.iter().map(|held| groups[held.at]).collect();
+    let figure = |name: &str, of: fn(&Held) -> f64| {
+        let mean = |at: &[usize]| Some(metrics::mean(at.iter().map(|i| of(kept[*i]))));
+        let everyone: Vec<usize> = (0..kept.len()).collect();
+        let measure = Measure::new(name, mean(&everyone)?, kept.len()).between(interval(&people, mean));
+        Some(match part {
+            Some(part) => measure.within(part),
+            None => measure,
+        })
+    };
+    if kept.is_empty() {
+        return Vec::new();
+    }
+    let both = [
+        figure("score_interval_coverage", |held| held.held),
+        figure("score_interval_points", |held| held.points),
+    ];
+    both.into_iter().flatten().collect()
 }
 
 #[cfg(test)]

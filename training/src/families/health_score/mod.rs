@@ -43,10 +43,18 @@ const COLUMNS: [Column; 12] = [
     Column::Finding(F::HeartFailure),
     Column::Finding(F::LiverDisease),
 ];
+/// Share of the known that smoke, for which an unknown is taken: who was asked differs from who was not, so that being on
+/// record must not count.
+const SMOKERS: f64 = 0.3;
+/// The same of a diagnosis: the typical peer has none, and half of the people with gaps are to stand above 50.
+const DIAGNOSED: f64 = 0.0;
 const HORIZON_YEARS: f64 = 10.0;
 const YEAR_DAYS: f64 = 365.25;
 /// Systolic pressure from which more is never better: where hypertension begins in the guideline of ACC and AHA (2017).
 const SYSTOLIC_RISING_MMHG: f64 = 130.0;
+
+/// Column of which some were asked and others not, for reasons of their own: smoking.
+const ASKED: Option<usize> = Some(5);
 
 /// The recipe.
 pub(crate) struct HealthScore;
@@ -71,14 +79,16 @@ fn cell(row: &NafldRow, column: Column) -> Option<f64> {
 }
 
 /// Columns in which the risk never falls: smoking, every diagnosis, a high pressure. Body mass, HDL and age are free:
-/// too little of the first two is no better than too much.
+/// too little of the first two is no better than too much. A finding that is not on record counts as something between no
+/// and yes, never as worse than yes or better than no.
 fn rising() -> Vec<RisingConfig> {
     let from = |column: &Column| match column {
-        Column::Finding(_) => Some(0.0),
-        Column::Marker(B::SystolicBp) => Some(SYSTOLIC_RISING_MMHG),
+        Column::Finding(F::Smoker) => Some((0.0, Some(SMOKERS))),
+        Column::Finding(_) => Some((0.0, Some(DIAGNOSED))),
+        Column::Marker(B::SystolicBp) => Some((SYSTOLIC_RISING_MMHG, None)),
         Column::Age | Column::SexMale | Column::Marker(_) => None,
     };
-    let of = |(column, kind)| Some(RisingConfig { column, from: from(kind)? });
+    let of = |(column, kind)| from(kind).map(|(from, absent)| RisingConfig { column, from, absent });
     COLUMNS.iter().enumerate().filter_map(of).collect()
 }
 
@@ -100,7 +110,7 @@ impl Recipe for HealthScore {
     fn spec(&self) -> Spec {
         Spec {
             name: "health-score",
-            version: "MPS-HEALTH-SCORE-v1.1.0-FP32",
+            version: "MPS-HEALTH-SCORE-v1.2.0-FP32",
             family: Family::HealthScore,
             task: "mortality",
             intended_use: "Ranks an adult's risk of death within ten years among people of the same age and sex, as \
@@ -109,8 +119,12 @@ impl Recipe for HealthScore {
             limits: &[
                 "Residents of one county in Minnesota; most of European descent.",
                 "Half of the people were picked because of fatty liver disease, the others as their peers.",
-                "In the data an absent diagnosis counts as no diagnosis; smoking is on record for one in ten. \
-                 Who was asked differs from who was not, so that being on record moves the score a little.",
+                "In the data an absent diagnosis counts as no diagnosis; smoking is on record for one in ten, and \
+                 who was asked differs from who was not. The network learns from smokers beside non-smokers who were \
+                 asked, and cannot tell whether somebody was: no smoker scores better than an unknown, and no unknown \
+                 better than a non-smoker.",
+                "The interval of the score holds what the score would be if absent inputs were known and the network \
+                 had learnt from other people of the same county; that people elsewhere differ is not in it.",
                 "FIB-4 is on record only where it is high, so it is not an input.",
                 "The risk never falls with smoking, a diagnosis, or systolic pressure above 130 mmHg, because the \
                  network cannot; other inputs act as in the data, and associations are not causes.",
@@ -162,7 +176,8 @@ impl Recipe for HealthScore {
     fn train(&self, prepared: &Prepared, trainee: &Trainee, context: &Context) -> Result<Outcome> {
         trainee.standardise_panel(prepared, &COLUMNS)?;
         let Parts { train, validation, .. } = &prepared.parts;
-        let objective = Cox { cohort: cohort(prepared)?, trainee, train, validation, hiding: true };
+        let objective =
+            Cox { cohort: cohort(prepared)?, trainee, train, validation, hiding: true, asked: ASKED };
         let epochs_max = context.effort.choose(60, 1);
         let plan = Plan { epochs_max, ..plan(context.seed) };
         optimise::fit(self.spec().name, trainee.weights(), &objective, &plan, &context.progress)
@@ -183,7 +198,7 @@ impl Recipe for HealthScore {
         let references = spread::references(prepared, rows, &excess)?;
         let fitted = fit_risk("death", HORIZON_YEARS, &cases, references, RiskSpread::default(), COVERAGE);
         let mut risk = fitted.context("nobody died before the horizon")?;
-        risk.spread = spread::measure(&risk, prepared, rows, runner)?;
+        spread::measure(&mut risk, prepared, rows, runner)?;
         // The level, one figure for everybody, is pinned down by the deaths seen only so far (Poisson, 90 %).
         let deaths = cases.iter().filter(|case| case.event).count() as f64;
         risk.spread.log_risk_half_width = risk.spread.log_risk_half_width.hypot(1.645 / deaths.sqrt());
@@ -253,5 +268,8 @@ mod tests {
         assert_eq!(from(Column::Marker(B::SystolicBp)), Some(SYSTOLIC_RISING_MMHG));
         assert_eq!([B::Bmi, B::Hdl].map(|marker| from(Column::Marker(marker))), [None, None]);
         assert_eq!((from(Column::Age), cox::PEERS), (None, 2));
+        assert_eq!(ASKED.map(|at| COLUMNS[at]), Some(Column::Finding(F::Smoker)));
+        let stands_in = |rising: &&RisingConfig| matches!(COLUMNS[rising.column], Column::Finding(_));
+        assert!(rising.iter().filter(stands_in).all(|of| of.absent.is_some_and(|v| (0.0..1.0).contains(&v))));
     }
 }

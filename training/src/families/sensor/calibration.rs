@@ -4,14 +4,16 @@
 //! mismatch of cells, no drift, no noise and an average sample matrix.
 
 use anyhow::{Context as _, Result};
-use clinical::simulator::SimulatorConfig;
+use clinical::simulator::{Fault, SimulatorConfig};
 use models::bundle::{BodyConfig, Family, Link, NetworkConfig, RegressorConfig, TensorConfig};
-use models::calibration::{COVERAGE, Calibration, Part, Residuals, Scale, fit_residual};
+use models::calibration::{COVERAGE, Calibration, Part, Residuals, Scale, Support, fit_residual};
 use models::family::anomaly::channel_name;
 use rand_chacha::ChaCha8Rng;
 
+use super::robustness::{self, Figure};
 use super::simulate::{self, CHANNELS};
 use crate::evaluate::bootstrap::interval;
+use crate::evaluate::plots::Plot;
 use crate::evaluate::{Measure, metrics};
 use crate::families::golden;
 use crate::families::matrix::Matrix;
@@ -19,14 +21,20 @@ use crate::families::parts::Parts;
 use crate::families::recipe::{Context, Person, Prepared, Recipe, Spec, Truth};
 use crate::families::regress::SquaredError;
 use crate::families::runner::Runner;
+use crate::families::support;
 use crate::families::trainee::{Trainee, body};
 use crate::optimise::{self, Outcome, Plan};
 
 /// Pairs of each part.
 const ROWS: [usize; 4] = [12_000, 1_500, 2_000, 2_000];
+/// Pairs of a worsened reader or a fault.
+const WORSENED: usize = 460;
 
 /// The recipe.
 pub(crate) struct SensorCalibration;
+
+/// Channels of the four working electrodes.
+const WORKING: usize = 44;
 
 const IDEAL: SimulatorConfig = SimulatorConfig {
     packet_period_ms: 100,
@@ -48,7 +56,7 @@ impl Recipe for SensorCalibration {
     fn spec(&self) -> Spec {
         Spec {
             name: "sensor-calibration",
-            version: "MPS-SENSOR-CALIBRATION-v1.0.0-FP32",
+            version: "MPS-SENSOR-CALIBRATION-v1.1.0-FP32",
             family: Family::Sensor,
             task: "sensor_calibration",
             intended_use: "Turns the corrected sweep of a simulated cartridge into the sweep of an ideal one. \
@@ -79,17 +87,8 @@ impl Recipe for SensorCalibration {
     }
 
     fn prepare(&self, context: &Context, seed: u64) -> Result<Prepared> {
-        let mut ordinary = simulate::simulator(SimulatorConfig::default(), seed, 5)?;
-        let mut perfect = simulate::simulator(IDEAL, seed, 6)?;
-        let cartridges = simulate::basic();
         let lengths = ROWS.map(|rows| context.effort.choose(rows, 100));
-        let (mut channels, mut ideal) = (Matrix::new(CHANNELS), Matrix::new(CHANNELS));
-        for row in 0..lengths.iter().sum() {
-            let cartridge = cartridges[row % cartridges.len()];
-            let drawn = ordinary.random_concentrations(cartridge);
-            simulate::push_sweep(&mut ordinary, cartridge, &drawn, None, &mut channels)?;
-            simulate::push_sweep(&mut perfect, cartridge, &drawn, None, &mut ideal)?;
-        }
+        let (channels, ideal) = pairs(SimulatorConfig::default(), seed, lengths.iter().sum(), None)?;
         let parts = Parts::in_order(lengths);
         let person = |group: usize| Person { group: group as u64, ..Person::default() };
         Ok(Prepared {
@@ -139,10 +138,8 @@ impl Recipe for SensorCalibration {
         &self,
         prepared: &Prepared,
         runner: &mut Runner,
-        _calibration: &Calibration,
+        calibration: &Calibration,
     ) -> Result<Vec<Measure>> {
-        /// Channels of the four working electrodes.
-        const WORKING: usize = 44;
         let rows = &prepared.parts.test;
         let (ideal, _) = prepared.truth.values().context("a regressor needs values")?;
         let answers = runner.first(&prepared.pick(rows))?;
@@ -160,7 +157,9 @@ impl Recipe for SensorCalibration {
         let own = squares(&answers);
         let spread =
             interval(&prepared.groups(rows), |at| Some(metrics::mean(at.iter().map(|row| own[*row])).sqrt()));
-        Ok(vec![
+        let names = robustness::channel_names(CHANNELS);
+        let away = robustness::turned_away(calibration, &before, &names);
+        let mut measures = vec![
             Measure::new("r2_mean_working", metrics::mean(after.iter().copied()), rows.len())
                 .against("without calibration", Some(metrics::mean(uncorrected.iter().copied()))),
             Measure::new("r2_worst_working", worst(&after), rows.len())
@@ -168,7 +167,24 @@ impl Recipe for SensorCalibration {
             Measure::new("rmse_ohm", rmse(&answers), rows.len())
                 .between(spread)
                 .against("without calibration", Some(rmse(&before))),
-        ])
+            Figure::mean("coverage", by_sweep(&held(calibration, &answers, &truth)?)).measure(),
+            Figure::share("abstains", &away).measure(),
+        ];
+        measures.extend(robustness::measures(&worsened(runner, calibration)?));
+        for (name, fault) in robustness::FAULTS {
+            let (sweeps, _) = pairs(SimulatorConfig::default(), robustness::SEED, WORSENED, Some(fault))?;
+            let away = robustness::turned_away(calibration, &sweeps, &names);
+            measures.push(Figure::share("abstains", &away).measure().within(&format!("fault={name}")));
+        }
+        Ok(measures)
+    }
+
+    fn support(&self, prepared: &Prepared) -> Option<Support> {
+        support::of_sweep(prepared, CHANNELS)
+    }
+
+    fn plots(&self, _: &Prepared, runner: &mut Runner, calibration: &Calibration) -> Result<Vec<Plot>> {
+        Ok(robustness::plots(&worsened(runner, calibration)?))
     }
 
     fn remarks(&self, measures: &[Measure]) -> Vec<String> {
@@ -178,4 +194,63 @@ impl Recipe for SensorCalibration {
     fn golden(&self, prepared: &Prepared, _rng: &mut ChaCha8Rng) -> Vec<Matrix> {
         golden::simulated(prepared)
     }
+}
+
+/// Sweeps of ordinary cartridges in turn, and what ideal ones give of the same.
+fn pairs(config: SimulatorConfig, seed: u64, count: usize, fault: Option<Fault>) -> Result<(Matrix, Matrix)> {
+    let mut ordinary = simulate::simulator(config, seed, 5)?;
+    let mut perfect = simulate::simulator(IDEAL, seed, 6)?;
+    let cartridges = simulate::basic();
+    let (mut channels, mut ideal) = (Matrix::new(CHANNELS), Matrix::new(CHANNELS));
+    for row in 0..count {
+        let cartridge = cartridges[row % cartridges.len()];
+        let drawn = ordinary.random_concentrations(cartridge);
+        simulate::push_sweep(&mut ordinary, cartridge, &drawn, fault, &mut channels)?;
+        simulate::push_sweep(&mut perfect, cartridge, &drawn, None, &mut ideal)?;
+    }
+    Ok((channels, ideal))
+}
+
+/// Whether each channel of the working electrodes lies in its interval, row by row.
+fn held(calibration: &Calibration, answers: &Matrix, truth: &Matrix) -> Result<Vec<bool>> {
+    let Part::Residuals(figures) = calibration.part() else { anyhow::bail!("expected residuals") };
+    let of = |row: usize| {
+        let channels = figures.outputs.iter().zip(answers.row(row)).zip(truth.row(row)).take(WORKING);
+        channels.map(|((residual, said), truth)| {
+            let interval = residual.interval(f64::from(*said), calibration.coverage());
+            (interval.low..=interval.high).contains(&f64::from(*truth))
+        })
+    };
+    Ok((0..truth.rows()).flat_map(of).collect())
+}
+
+/// Share of the channels of each sweep that is held: channels of one sweep err together.
+fn by_sweep(held: &[bool]) -> Vec<f64> {
+    let share = |sweep: &[bool]| sweep.iter().filter(|held| **held).count() as f64 / WORKING as f64;
+    held.chunks_exact(WORKING).map(share).collect()
+}
+
+/// Figures of ever worse readers.
+fn worsened(runner: &mut Runner, calibration: &Calibration) -> Result<Vec<robustness::Point>> {
+    let names = robustness::channel_names(CHANNELS);
+    robustness::curves(&mut |config| {
+        let (sweeps, truth) = pairs(config, robustness::SEED, WORSENED, None)?;
+        let answers = runner.first(std::slice::from_ref(&sweeps))?;
+        let away = robustness::turned_away(calibration, &sweeps, &names);
+        let mut held = held(calibration, &answers, &truth)?;
+        held.chunks_exact_mut(WORKING).zip(&away).for_each(|(held, away)| {
+            if *away {
+                held.fill(true);
+            }
+        });
+        let square = |row: usize| {
+            let channels = answers.row(row).iter().zip(truth.row(row));
+            metrics::mean(channels.map(|(a, b)| f64::from(a - b).powi(2)))
+        };
+        Ok(vec![
+            Figure::root("rmse_ohm", (0..WORSENED).map(square).collect()),
+            Figure::mean("coverage", by_sweep(&held)),
+            Figure::share("abstains", &away),
+        ])
+    })
 }

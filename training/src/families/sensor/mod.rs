@@ -5,5 +5,6 @@ pub(crate) mod anomaly;
 pub(crate) mod calibration;
 pub(crate) mod fingerprint;
 pub(crate) mod quality;
+mod robustness;
 mod simulate;
 pub(crate) mod value;

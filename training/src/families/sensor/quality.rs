@@ -10,13 +10,15 @@ use clinical::correction::Correction;
 use clinical::gate::{drift_percent, snr_db};
 use clinical::simulator::{SimulatorConfig, SyntheticPacket};
 use models::bundle::{ClassifierConfig, Family, FeatureConfig, NetworkConfig, TensorConfig};
-use models::calibration::{Calibration, Part};
+use models::calibration::{Calibration, Part, Support};
 use models::family::sensor::{STATISTICS, statistics};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::robustness::{self, Figure};
 use super::simulate;
-use crate::evaluate::Measure;
+use crate::evaluate::plots::Plot;
+use crate::evaluate::{Measure, metrics};
 use crate::families::classify::{self, Hiding};
 use crate::families::golden;
 use crate::families::matrix::Matrix;
@@ -24,6 +26,7 @@ use crate::families::parts::Parts;
 use crate::families::recipe::{Context, Person, Prepared, Recipe, Spec, Truth};
 use crate::families::rivals;
 use crate::families::runner::Runner;
+use crate::families::support;
 use crate::families::trainee::{Trainee, body};
 use crate::optimise::{Outcome, Plan};
 
@@ -42,6 +45,8 @@ const SESSION: usize = 60;
 const WINDOW: usize = 15;
 /// Sessions of each part.
 const ROWS: [usize; 4] = [3_000, 400, 1_000, 1_000];
+/// Sessions of one worsened reader.
+const WORSENED: usize = 115;
 
 /// The recipe.
 pub(crate) struct SensorQuality;
@@ -96,7 +101,7 @@ impl Recipe for SensorQuality {
     fn spec(&self) -> Spec {
         Spec {
             name: "sensor-quality",
-            version: "MPS-SENSOR-QUALITY-v1.0.0-FP32",
+            version: "MPS-SENSOR-QUALITY-v1.1.0-FP32",
             family: Family::Sensor,
             task: "sensor_quality",
             intended_use: "Judges from the first packets whether a simulated session will be good, fair or poor. \
@@ -187,12 +192,59 @@ impl Recipe for SensorQuality {
         let rows = &prepared.parts.test;
         let probabilities = runner.first(&prepared.pick(rows))?;
         let rivals = rivals::of_table(prepared, LABELS.len(), |rows| prepared.inputs[0].pick(rows).to_f64());
-        Ok(classify::figures_of_classes(prepared, rows, &probabilities, &rivals, calibration))
+        let mut measures = classify::figures_of_classes(prepared, rows, &probabilities, &rivals, calibration);
+        let away = robustness::turned_away(calibration, &prepared.inputs[0].pick(rows), &names());
+        measures.push(Figure::share("abstains", &away).measure());
+        measures.extend(robustness::measures(&worsened(runner, calibration)?));
+        Ok(measures)
+    }
+
+    fn support(&self, prepared: &Prepared) -> Option<Support> {
+        support::of_sweep(prepared, STATISTICS)
+    }
+
+    fn plots(&self, _: &Prepared, runner: &mut Runner, calibration: &Calibration) -> Result<Vec<Plot>> {
+        Ok(robustness::plots(&worsened(runner, calibration)?))
     }
 
     fn golden(&self, prepared: &Prepared, _rng: &mut ChaCha8Rng) -> Vec<Matrix> {
         golden::simulated(prepared)
     }
+}
+
+fn names() -> Vec<String> {
+    COLUMNS.map(|(name, _)| name.to_owned()).to_vec()
+}
+
+/// Figures of ever worse readers, against the rule on the whole session.
+fn worsened(runner: &mut Runner, calibration: &Calibration) -> Result<Vec<robustness::Point>> {
+    let Part::Classes(figures) = calibration.part() else { anyhow::bail!("expected classes") };
+    let cartridges = simulate::basic();
+    robustness::curves(&mut |config| {
+        let (mut rows, mut truth) = (Matrix::new(STATISTICS), Vec::new());
+        let mut simulator = simulate::simulator(config, robustness::SEED, 4)?;
+        for row in 0..WORSENED {
+            let cartridge = cartridges[row % cartridges.len()];
+            let drawn = simulator.random_concentrations(cartridge);
+            let (statistics, class) =
+                judge(cartridge, &simulator.session(cartridge, &drawn, SESSION)?.packets)?;
+            rows.push(&statistics);
+            truth.push(class);
+        }
+        let away = robustness::turned_away(calibration, &rows, &names());
+        let probabilities = runner.first(std::slice::from_ref(&rows))?.to_f64();
+        let said: Vec<usize> = probabilities.iter().map(|row| metrics::arg_max(row)).collect();
+        let answered = probabilities.iter().zip(&truth).zip(&away);
+        let held: Vec<bool> = answered
+            .map(|((row, truth), away)| *away || figures.prediction_set(row).contains(truth))
+            .collect();
+        let right: Vec<bool> = said.iter().zip(&truth).map(|(said, truth)| said == truth).collect();
+        Ok(vec![
+            Figure::share("accuracy", &right),
+            Figure::share("set_coverage", &held),
+            Figure::share("abstains", &away),
+        ])
+    })
 }
 
 #[cfg(test)]

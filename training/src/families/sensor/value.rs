@@ -7,13 +7,17 @@
 use anyhow::{Context as _, Result};
 use clinical::Biomarker;
 use clinical::cartridge::{Cartridge, Category};
-use clinical::simulator::SimulatorConfig;
+use clinical::simulator::{Fault, SimulatorConfig};
 use models::bundle::{BodyConfig, Family, Link, NetworkConfig, RegressorConfig, TensorConfig};
-use models::calibration::{COVERAGE, Calibration, OutputResidual, Part, Residuals, Scale, fit_residual};
+use models::calibration::{
+    COVERAGE, Calibration, OutputResidual, Part, Residuals, Scale, Support, fit_residual,
+};
 use rand_chacha::ChaCha8Rng;
 
+use super::robustness::{self, Figure};
 use super::simulate::{self, CHANNELS};
 use crate::evaluate::bootstrap::{interval, pick};
+use crate::evaluate::plots::Plot;
 use crate::evaluate::{Measure, metrics};
 use crate::families::golden;
 use crate::families::matrix::Matrix;
@@ -21,11 +25,14 @@ use crate::families::parts::Parts;
 use crate::families::recipe::{Context, Person, Prepared, Recipe, Spec, Truth};
 use crate::families::regress::SquaredError;
 use crate::families::runner::Runner;
+use crate::families::support;
 use crate::families::trainee::{Trainee, body};
 use crate::optimise::{self, Outcome, Plan};
 
 /// Rows per cartridge of each part.
 const ROWS: [usize; 4] = [2400, 300, 500, 500];
+/// Rows per cartridge of a worsened reader or a fault.
+const WORSENED: usize = 40;
 
 /// The recipe.
 pub(crate) struct SensorValue;
@@ -44,7 +51,7 @@ impl Recipe for SensorValue {
     fn spec(&self) -> Spec {
         Spec {
             name: "sensor-value",
-            version: "MPS-SENSOR-VALUE-v1.0.0-FP32",
+            version: "MPS-SENSOR-VALUE-v1.1.0-FP32",
             family: Family::Sensor,
             task: "sensor_value",
             intended_use: "Turns a corrected sweep of a simulated cartridge into the concentration of its analytes. \
@@ -75,21 +82,9 @@ impl Recipe for SensorValue {
     }
 
     fn prepare(&self, context: &Context, seed: u64) -> Result<Prepared> {
-        let mut simulator = simulate::simulator(SimulatorConfig::default(), seed, 1)?;
-        let (cartridges, analytes) = (cartridges(), analytes());
-        let lengths = ROWS.map(|rows| context.effort.choose(rows, 20) * cartridges.len());
-        let mut channels = Matrix::new(CHANNELS);
-        let (mut values, mut known) = (Matrix::new(analytes.len()), Matrix::new(analytes.len()));
-        for row in 0..lengths.iter().sum() {
-            let cartridge = cartridges[row % cartridges.len()];
-            let drawn = simulator.random_concentrations(cartridge);
-            simulate::push_sweep(&mut simulator, cartridge, &drawn, None, &mut channels)?;
-            for analyte in &analytes {
-                let value = drawn.iter().find(|(drawn, _)| drawn == analyte).map(|(_, value)| *value as f32);
-                values.data.push(value.unwrap_or(0.0));
-                known.data.push(f32::from(u8::from(value.is_some())));
-            }
-        }
+        let lengths = ROWS.map(|rows| context.effort.choose(rows, 20) * cartridges().len());
+        let Sweeps { channels, values, known } =
+            sweeps(SimulatorConfig::default(), seed, lengths.iter().sum(), None)?;
         let parts = Parts::in_order(lengths);
         let person = |group: usize| Person { group: group as u64, ..Person::default() };
         Ok(Prepared {
@@ -100,7 +95,7 @@ impl Recipe for SensorValue {
             truth: Truth::Values { values, known },
             inputs: vec![channels],
             parts,
-            labels: analytes.iter().map(|analyte| analyte.code().to_owned()).collect(),
+            labels: analytes().iter().map(|analyte| analyte.code().to_owned()).collect(),
             features: Vec::new(),
         })
     }
@@ -158,7 +153,25 @@ impl Recipe for SensorValue {
         let coverage = metrics::mean(of("coverage").map(|measure| measure.value));
         measures.insert(0, worst);
         measures.insert(1, Measure::new("coverage", coverage, rows.len()));
+        let names = robustness::channel_names(CHANNELS);
+        let away = robustness::turned_away(calibration, &prepared.inputs[0].pick(rows), &names);
+        measures.insert(2, Figure::share("abstains", &away).measure());
+        measures.extend(robustness::measures(&worsened(runner, calibration)?));
+        for (name, fault) in robustness::FAULTS {
+            let count = WORSENED * cartridges().len();
+            let sweeps = sweeps(SimulatorConfig::default(), robustness::SEED, count, Some(fault))?;
+            let away = robustness::turned_away(calibration, &sweeps.channels, &names);
+            measures.push(Figure::share("abstains", &away).measure().within(&format!("fault={name}")));
+        }
         Ok(measures)
+    }
+
+    fn support(&self, prepared: &Prepared) -> Option<Support> {
+        support::of_sweep(prepared, CHANNELS)
+    }
+
+    fn plots(&self, _: &Prepared, runner: &mut Runner, calibration: &Calibration) -> Result<Vec<Plot>> {
+        Ok(robustness::plots(&worsened(runner, calibration)?))
     }
 
     fn remarks(&self, measures: &[Measure]) -> Vec<String> {
@@ -173,6 +186,59 @@ impl Recipe for SensorValue {
     fn golden(&self, prepared: &Prepared, _rng: &mut ChaCha8Rng) -> Vec<Matrix> {
         golden::simulated(prepared)
     }
+}
+
+/// Simulated sweeps of the health cartridges in turn, with the values of their own analytes.
+struct Sweeps {
+    channels: Matrix,
+    values: Matrix,
+    known: Matrix,
+}
+
+fn sweeps(config: SimulatorConfig, seed: u64, count: usize, fault: Option<Fault>) -> Result<Sweeps> {
+    let mut simulator = simulate::simulator(config, seed, 1)?;
+    let (cartridges, analytes) = (cartridges(), analytes());
+    let mut channels = Matrix::new(CHANNELS);
+    let (mut values, mut known) = (Matrix::new(analytes.len()), Matrix::new(analytes.len()));
+    for row in 0..count {
+        let cartridge = cartridges[row % cartridges.len()];
+        let drawn = simulator.random_concentrations(cartridge);
+        simulate::push_sweep(&mut simulator, cartridge, &drawn, fault, &mut channels)?;
+        for analyte in &analytes {
+            let value = drawn.iter().find(|(drawn, _)| drawn == analyte).map(|(_, value)| *value as f32);
+            values.data.push(value.unwrap_or(0.0));
+            known.data.push(f32::from(u8::from(value.is_some())));
+        }
+    }
+    Ok(Sweeps { channels, values, known })
+}
+
+/// Figures of ever worse readers, over all analytes.
+fn worsened(runner: &mut Runner, calibration: &Calibration) -> Result<Vec<robustness::Point>> {
+    let Part::Residuals(figures) = calibration.part() else { anyhow::bail!("expected residuals") };
+    let (names, analytes) = (robustness::channel_names(CHANNELS), analytes());
+    let count = WORSENED * cartridges().len();
+    robustness::curves(&mut |config| {
+        let sweeps = sweeps(config, robustness::SEED, count, None)?;
+        let answers = runner.first(std::slice::from_ref(&sweeps.channels))?;
+        let away = robustness::turned_away(calibration, &sweeps.channels, &names);
+        let (mut apart, mut held) = (Vec::new(), Vec::new());
+        for (row, away) in away.iter().enumerate() {
+            for (col, analyte) in analytes.iter().enumerate().filter(|at| sweeps.known.row(row)[at.0] > 0.0) {
+                let (said, truth) =
+                    (f64::from(answers.row(row)[col]), f64::from(sweeps.values.row(row)[col]));
+                let residual = figures.output(analyte.code()).context("an analyte is not calibrated")?;
+                let interval = residual.interval(said, calibration.coverage());
+                apart.push((said - truth).abs() / truth);
+                held.push(*away || (interval.low..=interval.high).contains(&truth));
+            }
+        }
+        Ok(vec![
+            Figure::mean("mard", apart),
+            Figure::share("coverage", &held),
+            Figure::share("abstains", &away),
+        ])
+    })
 }
 
 /// Predicted and true values of output `col` where it is known.

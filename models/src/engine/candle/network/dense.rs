@@ -74,7 +74,7 @@ impl Dense {
             [hidden, last] => {
                 let sign = |unit: usize| if unit.is_multiple_of(2) { 1.0f32 } else { -1.0 };
                 let signs: Vec<f32> = (0..hidden.outputs).map(sign).collect();
-                let signs = Tensor::from_vec(signs, (1, 1, hidden.outputs), &Device::Cpu)?;
+                let signs = Tensor::from_vec(signs, (1, 1, hidden.outputs), self.device())?;
                 let out = last.weight.abs()?.broadcast_mul(&signs.reshape((1, hidden.outputs, 1))?)?;
                 vec![layer(hidden, bend(&hidden.weight, Some(&signs))?), layer(last, out)]
             }
@@ -82,6 +82,11 @@ impl Dense {
         };
         let skip = skip.or_else(|| self.skip.clone());
         Ok(Self { layers, skip, ..*self })
+    }
+
+    /// Where its weights are.
+    pub(super) fn device(&self) -> &Device {
+        self.layers.first().map_or(&Device::Cpu, |layer| layer.weight.device())
     }
 
     /// Columns that it takes.
@@ -171,5 +176,5 @@ fn drop_units(x: &Tensor, share: f32, rng: &mut ChaCha8Rng) -> Result<Tensor> {
     let kept = 1.0 / (1.0 - share);
     let mask: Vec<f32> =
         (0..x.elem_count()).map(|_| if rng.random::<f32>() < share { 0.0 } else { kept }).collect();
-    x * Tensor::from_vec(mask, x.shape(), &Device::Cpu)?
+    x * Tensor::from_vec(mask, x.shape(), x.device())?
 }

@@ -76,7 +76,7 @@ impl Forecaster {
         let below = regressor::softplus(&raw.narrow(1, 0, middle)?)?;
         let above = regressor::softplus(&raw.narrow(1, middle + 1, quantiles - middle - 1)?)?;
         let steps = Tensor::cat(&[&below, &raw.narrow(1, middle, 1)?, &above], 1)?;
-        let ordered = steps.matmul(&outwards(quantiles)?)?;
+        let ordered = steps.matmul(&outwards(quantiles, steps.device())?)?;
         ordered.reshape((members, rows, self.horizons, quantiles))
     }
 }
@@ -93,7 +93,7 @@ fn order_slice(raw: &mut [f32]) {
 }
 
 /// The sums of `order_slice` as a matrix `[step, quantile]`.
-fn outwards(quantiles: usize) -> Result<Tensor> {
+fn outwards(quantiles: usize, device: &Device) -> Result<Tensor> {
     let middle = quantiles / 2;
     let entry = |step: usize, quantile: usize| match step.cmp(&middle) {
         std::cmp::Ordering::Equal => 1.0,
@@ -103,7 +103,7 @@ fn outwards(quantiles: usize) -> Result<Tensor> {
     };
     let entries: Vec<f32> =
         (0..quantiles * quantiles).map(|at| entry(at / quantiles, at % quantiles)).collect();
-    Tensor::from_vec(entries, (quantiles, quantiles), &Device::Cpu)
+    Tensor::from_vec(entries, (quantiles, quantiles), device)
 }
 
 #[cfg(test)]
@@ -116,8 +116,9 @@ mod tests {
         let steps = [raw[0], raw[1], raw[3], raw[4]].map(kernel::softplus);
         let steps = vec![steps[0], steps[1], raw[2], steps[2], steps[3]];
         let steps = Tensor::from_vec(steps, (1, 5), &Device::Cpu).expect("tensor");
-        let want =
-            steps.matmul(&outwards(5).expect("matrix")).and_then(|t| t.flatten_all()?.to_vec1::<f32>());
+        let want = steps
+            .matmul(&outwards(5, &Device::Cpu).expect("matrix"))
+            .and_then(|t| t.flatten_all()?.to_vec1::<f32>());
         order_slice(&mut raw);
         for (got, want) in raw.iter().zip(want.expect("product")) {
             assert!((got - want).abs() < 1e-5, "{got} {want}");

@@ -30,7 +30,7 @@ mod standardise;
 mod transformer;
 
 pub use autoencoder::Autoencoder;
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 pub use classifier::Classifier;
 pub use dense::Dense;
@@ -93,7 +93,7 @@ impl Network {
         let prepared = self.standardised(features, present)?;
         let width = self.body().inputs();
         let rows = prepared.len() / width;
-        Tensor::from_vec(prepared, (rows, width), &Device::Cpu)
+        Tensor::from_vec(prepared, (rows, width), self.body().device())
     }
 
     /// Raw answers of every member with gradients, `[members, rows, …]`: logits of a classifier,

@@ -2,7 +2,8 @@
 //!
 //! Where medicine knows the direction of an input, the answer never falls in it, whatever the weights: such a column is
 //! cut in two at a value, `min(x, from)`, which is free, and `max(x - from, 0)`, which reaches the output only over the
-//! rising paths of [`Dense::rising`].
+//! rising paths of [`Dense::rising`]. A column may name the value that an absent one is taken for; its mark of presence
+//! then never reaches the network.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -44,7 +45,8 @@ impl Risk {
             return Ok(rows);
         }
         let level = |rising: &RisingConfig| {
-            Ok((rising.column, self.standardise.standard(rising.column, rising.from as f32)?))
+            let standard = |value: f64| self.standardise.standard(rising.column, value as f32);
+            Ok((rising.column, standard(rising.from)?, rising.absent.map(standard).transpose()?))
         };
         let levels = self.rising.iter().map(level).collect::<Result<Vec<_>>>()?;
         let width = self.standardise.width();
@@ -53,14 +55,18 @@ impl Risk {
         for row in rows.chunks_exact(width) {
             let start = prepared.len();
             prepared.extend_from_slice(row);
-            for (column, level) in &levels {
-                let value = row[*column];
-                if masked && row[self.columns + column] == 0.0 {
+            for (column, level, absent) in &levels {
+                let there = !masked || row[self.columns + column] != 0.0;
+                let value = if there { Some(row[*column]) } else { *absent };
+                let Some(value) = value else {
                     prepared.push(0.0);
-                } else {
-                    prepared[start + column] = value.min(*level);
-                    prepared.push((value - level).max(0.0));
+                    continue;
+                };
+                prepared[start + column] = value.min(*level);
+                if masked {
+                    prepared[start + self.columns + column] = 1.0;
                 }
+                prepared.push((value - level).max(0.0));
             }
         }
         Ok(prepared)
