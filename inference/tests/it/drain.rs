@@ -79,7 +79,7 @@ async fn http_1_and_stray_bytes_are_understood_on_the_same_loop() {
     let server = Server::serve(Limits::default(), Vec::new(), vec![candidate], Vec::new());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
     let address = listener.local_addr().expect("address");
-    let routes = server::http_routes(&server.handle());
+    let routes = server::http_routes(server.handle());
     let serving =
         tokio::spawn(server::serve_http(listener, routes, Limits::default(), std::future::pending()));
     for (bytes, want) in [

@@ -72,88 +72,88 @@ impl Reference {
 
 const SIXTEEN: &str = r#"{"inputs":[{"name":"IN","shape":[1,16],"datatype":"FP32","data":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}]}"#;
 
+const INT32: &str = r#"{"inputs":[{"name":"IN","shape":[1,16],"datatype":"INT32","data":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}]}"#;
+
+/// Method, path, body of the request, status and body of the answer.
+const EQUAL: &[(&str, &str, &str, u16, &str)] = &[
+    ("GET", "/v2/models/nope", "", 404, r#"{"error":"Request for unknown model: 'nope' is not found"}"#),
+    ("POST", "/v2/repository/index", "{}", 200, r#"[{"name":"ident","version":"1","state":"READY"}]"#),
+    (
+        "POST",
+        "/v2/repository/index",
+        r#"{"ready":true}"#,
+        200,
+        r#"[{"name":"ident","version":"1","state":"READY"}]"#,
+    ),
+    (
+        "POST",
+        "/v2/models/ident/infer",
+        INT32,
+        400,
+        r#"{"error":"[request id: <id_unknown>] inference input 'IN' data-type is 'INT32', but model 'ident' expects 'FP32'"}"#,
+    ),
+    (
+        "POST",
+        "/v2/models/ident/infer",
+        r#"{"inputs":[]}"#,
+        400,
+        r#"{"error":"[request id: <id_unknown>] expected 1 inputs but got 0 inputs for model 'ident'. Got input(s) [], but missing required input(s) ['IN']. Please provide all required input(s)."}"#,
+    ),
+    (
+        "POST",
+        "/v2/models/nope/infer",
+        r#"{"inputs":[]}"#,
+        404,
+        r#"{"error":"Request for unknown model: 'nope' is not found"}"#,
+    ),
+    (
+        "POST",
+        "/v2/models/ident/versions/9/infer",
+        SIXTEEN,
+        404,
+        r#"{"error":"Request for unknown model: 'ident' version 9 is not found"}"#,
+    ),
+    ("GET", "/v2/models/ident/infer", "", 405, r#"{"error":"Method Not Allowed"}"#),
+    ("GET", "/v2/nope", "", 404, r#"{"error":"Not Found"}"#),
+    (
+        "GET",
+        "/v2/trace/setting",
+        "",
+        200,
+        r#"{"trace_level":["OFF"],"trace_rate":"1000","trace_count":"-1","log_frequency":"0","trace_file":"","trace_mode":"triton"}"#,
+    ),
+    (
+        "GET",
+        "/v2/models/ident/trace/setting",
+        "",
+        200,
+        r#"{"trace_level":["OFF"],"trace_rate":"1000","trace_count":"-1","log_frequency":"0","trace_file":"","trace_mode":"triton"}"#,
+    ),
+    (
+        "GET",
+        "/v2/logging",
+        "",
+        200,
+        r#"{"log_file":"","log_info":true,"log_warning":true,"log_error":true,"log_verbose_level":0,"log_format":"default"}"#,
+    ),
+    ("GET", "/v2/systemsharedmemory/status", "", 200, "[]"),
+    ("GET", "/v2/cudasharedmemory/status", "", 200, "[]"),
+    (
+        "POST",
+        "/v2/repository/models/nope/load",
+        "",
+        500,
+        r#"{"error":"failed to load 'nope', failed to poll from model repository"}"#,
+    ),
+];
+
 #[tokio::test]
 async fn bodies_that_are_to_be_equal_are_equal() {
     let server = Reference::start();
-    let (get, post) = (&Method::GET, &Method::POST);
-    let int32 = SIXTEEN.replace("FP32", "INT32");
-    let cases = [
-        (get, "/v2/models/nope", "", 404, r#"{"error":"Request for unknown model: 'nope' is not found"}"#),
-        (post, "/v2/repository/index", "{}", 200, r#"[{"name":"ident","version":"1","state":"READY"}]"#),
-        (
-            post,
-            "/v2/repository/index",
-            r#"{"ready":true}"#,
-            200,
-            r#"[{"name":"ident","version":"1","state":"READY"}]"#,
-        ),
-        (
-            post,
-            "/v2/models/ident/infer",
-            &int32,
-            400,
-            r#"{"error":"[request id: <id_unknown>] inference input 'IN' data-type is 'INT32', but model 'ident' expects 'FP32'"}"#,
-        ),
-        (
-            post,
-            "/v2/models/ident/infer",
-            r#"{"inputs":[]}"#,
-            400,
-            r#"{"error":"[request id: <id_unknown>] expected 1 inputs but got 0 inputs for model 'ident'. Got input(s) [], but missing required input(s) ['IN']. Please provide all required input(s)."}"#,
-        ),
-        (
-            post,
-            "/v2/models/nope/infer",
-            r#"{"inputs":[]}"#,
-            404,
-            r#"{"error":"Request for unknown model: 'nope' is not found"}"#,
-        ),
-        (
-            post,
-            "/v2/models/ident/versions/9/infer",
-            SIXTEEN,
-            404,
-            r#"{"error":"Request for unknown model: 'ident' version 9 is not found"}"#,
-        ),
-        (get, "/v2/models/ident/infer", "", 405, r#"{"error":"Method Not Allowed"}"#),
-        (get, "/v2/nope", "", 404, r#"{"error":"Not Found"}"#),
-        (
-            get,
-            "/v2/trace/setting",
-            "",
-            200,
-            r#"{"trace_level":["OFF"],"trace_rate":"1000","trace_count":"-1","log_frequency":"0","trace_file":"","trace_mode":"triton"}"#,
-        ),
-        (
-            get,
-            "/v2/models/ident/trace/setting",
-            "",
-            200,
-            r#"{"trace_level":["OFF"],"trace_rate":"1000","trace_count":"-1","log_frequency":"0","trace_file":"","trace_mode":"triton"}"#,
-        ),
-        (
-            get,
-            "/v2/logging",
-            "",
-            200,
-            r#"{"log_file":"","log_info":true,"log_warning":true,"log_error":true,"log_verbose_level":0,"log_format":"default"}"#,
-        ),
-        (get, "/v2/systemsharedmemory/status", "", 200, "[]"),
-        (get, "/v2/cudasharedmemory/status", "", 200, "[]"),
-        (
-            post,
-            "/v2/repository/models/nope/load",
-            "",
-            500,
-            r#"{"error":"failed to load 'nope', failed to poll from model repository"}"#,
-        ),
-    ];
-    for (method, path, body, status, want) in cases {
-        assert_eq!(
-            server.ask(method, path, body).await,
-            (StatusCode::from_u16(status).expect("a status"), want.to_owned()),
-            "{method} {path}"
-        );
+    for (method, path, body, status, want) in EQUAL {
+        let method: Method = method.parse().expect("a method");
+        let (got, answer) = server.ask(&method, path, body).await;
+        assert_eq!((got.as_u16(), &*answer), (*status, *want), "{method} {path}");
     }
 }
 
@@ -208,9 +208,9 @@ fn without_times(text: &str) -> String {
             Value::Object(map) => {
                 for (key, value) in map {
                     if matches!(key.as_str(), "ns" | "last_inference") {
-                        *value = json!(0)
+                        *value = json!(0);
                     } else {
-                        blank(value)
+                        blank(value);
                     }
                 }
             }

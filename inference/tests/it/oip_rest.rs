@@ -56,7 +56,7 @@ impl Rest {
             state: ModelState::Unavailable { reason: "libonnxruntime.so is missing".into() },
         };
         let server = Server::serve(limits, Vec::new(), candidates, vec![missing]);
-        let router = server::http_routes(&server.handle());
+        let router = server::http_routes(server.handle());
         Self { _server: server, router }
     }
 

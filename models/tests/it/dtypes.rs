@@ -111,5 +111,5 @@ fn text_that_onnx_cannot_hold_is_refused_by_place() {
         assert!(error.starts_with("INPUT_BYTES: element 1 is not UTF-8"), "{error}");
     }
     let empty = Tensor::from_strings(vec![1, 2], &["", ""]).expect("fits");
-    assert_eq!(run(&mut *model, &[empty.clone()]), [empty]);
+    assert_eq!(run(&mut *model, std::slice::from_ref(&empty)), [empty]);
 }

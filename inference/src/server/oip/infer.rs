@@ -12,7 +12,7 @@ use proto::inference::{
 use super::{
     Oip,
     decode::{self, Subject, WireData, WireTensor},
-    memory::{Reader, Window},
+    memory::{self, Reader, Window},
     outputs::{self, Delivered},
     parameters::{Parameter, TensorParameters, Treatment},
 };
@@ -39,9 +39,7 @@ pub(super) async fn infer(
     let signature = served.signature();
     let asked = asked(&outputs)?;
     let wanted = outputs::wanted(subject, signature, oip.regions(), asked.into_iter())?;
-    let bytes_max = handle.limits().request_bytes_max;
-    let reader = &mut Reader::new(oip.regions(), bytes_max);
-    let wires = wire_tensors(subject, inputs, raw_input_contents, bytes_max, reader)?;
+    let wires = wires(oip, subject, inputs, raw_input_contents).await?;
     let tensors = decode::tensors(subject, signature, wires)?;
     let answer = handle.infer_on(&served, tensors, treatment.priority, treatment.deadline).await?;
     oip.trace().observe(&id, &answer);
@@ -51,7 +49,7 @@ pub(super) async fn infer(
         raw_output_contents: Vec::with_capacity(wanted.len()),
         ..ModelInferResponse::default()
     };
-    for Delivered { name, tensor, stored } in outputs::deliver(&served, &wanted, &answer)? {
+    for Delivered { name, tensor, stored } in outputs::deliver(&served, &wanted, &answer).await? {
         response.outputs.push(InferOutputTensor {
             name: name.to_owned(),
             datatype: tensor.dtype().oip().to_owned(),
@@ -65,6 +63,26 @@ pub(super) async fn infer(
     }
     (response.model_name, response.id) = (model_name, id);
     Ok(response)
+}
+
+/// Every input with its bytes.
+async fn wires(
+    oip: &Oip,
+    subject: Subject<'_>,
+    inputs: Vec<InferInputTensor>,
+    raw: Vec<bytes::Bytes>,
+) -> Result<Vec<WireTensor>, InferError> {
+    let bytes_max = oip.handle().limits().request_bytes_max;
+    // Only parameters can say that an input lies in shared memory.
+    if oip.regions().is_none() || inputs.iter().all(|input| input.parameters.is_empty()) {
+        return wire_tensors(subject, inputs, raw, bytes_max, &mut Reader::new(oip.regions(), bytes_max));
+    }
+    let (oip, model, id) = (oip.clone(), subject.model.to_owned(), subject.id.to_owned());
+    memory::copying(move || {
+        let reader = &mut Reader::new(oip.regions(), bytes_max);
+        wire_tensors(Subject { model: &model, id: &id }, inputs, raw, bytes_max, reader)
+    })
+    .await
 }
 
 /// An empty version stands for the one that serves.

@@ -14,13 +14,10 @@ use std::{
 
 use bytes::Bytes;
 use proto::inference::system_shared_memory_status_response::RegionStatus;
-use tokio::runtime::{Handle as Runtime, RuntimeFlavor};
 
 use super::parameters::Place;
 use crate::InferError;
 
-/// Copies above this are made on a thread that may block.
-const BLOCKING_BYTES: usize = 256 << 10;
 /// What turns shared memory on.
 const OFF: &str = "system shared memory is off on this server; `server.shared_memory = true` turns it on";
 
@@ -132,26 +129,26 @@ impl Window {
     }
 
     fn read(&self) -> Result<Bytes, InferError> {
-        copying(self.bytes, || {
-            let mut bytes = vec![0; self.bytes];
-            let read = self.region.file.read_exact_at(&mut bytes, self.position());
-            read.map(|()| bytes.into()).map_err(|error| self.fault(&error))
-        })
+        let mut bytes = vec![0; self.bytes];
+        let read = self.region.file.read_exact_at(&mut bytes, self.position());
+        read.map(|()| bytes.into()).map_err(|error| self.fault(&error))
     }
 
-    /// Puts the bytes of the output `tensor` here.
-    pub(super) fn write(&self, tensor: &str, bytes: &[u8]) -> Result<(), InferError> {
-        if bytes.len() > self.bytes {
-            return Err(InferError::Malformed(format!(
-                "shared memory size specified with the request for output '{tensor}' ({} bytes) should be at \
-                 least {} bytes to hold the results",
-                self.bytes,
-                bytes.len()
-            )));
+    /// Puts the bytes of an output here.
+    pub(super) fn write(&self, bytes: &[u8]) -> Result<(), InferError> {
+        self.region.file.write_all_at(bytes, self.position()).map_err(|error| self.fault(&error))
+    }
+
+    /// Whether the output `tensor` of `bytes` bytes has room here.
+    pub(super) fn check_room(&self, tensor: &str, bytes: usize) -> Result<(), InferError> {
+        if bytes <= self.bytes {
+            return Ok(());
         }
-        copying(bytes.len(), || {
-            self.region.file.write_all_at(bytes, self.position()).map_err(|error| self.fault(&error))
-        })
+        Err(InferError::Malformed(format!(
+            "shared memory size specified with the request for output '{tensor}' ({} bytes) should be at least \
+             {bytes} bytes to hold the results",
+            self.bytes
+        )))
     }
 
     /// Name of the region.
@@ -165,11 +162,12 @@ impl Window {
     }
 }
 
-/// Runs a copy of `bytes` bytes; large ones let the other tasks of this thread go elsewhere.
-fn copying<T>(bytes: usize, copy: impl FnOnce() -> T) -> T {
-    let many =
-        || Runtime::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
-    if bytes > BLOCKING_BYTES && many() { tokio::task::block_in_place(copy) } else { copy() }
+/// Runs a copy on a thread that may block: a region can be as large as a request.
+pub(super) async fn copying<T: Send + 'static>(
+    copy: impl FnOnce() -> Result<T, InferError> + Send + 'static,
+) -> Result<T, InferError> {
+    let copied = tokio::task::spawn_blocking(copy).await;
+    copied.unwrap_or_else(|_| Err(InferError::Malformed("shared memory cannot be copied".to_owned())))
 }
 
 /// Reads the regions of one request, a limited number of bytes altogether.

@@ -8,7 +8,7 @@ use models::{Signature, Tensor};
 use super::{
     classify,
     decode::Subject,
-    memory::{Regions, Window, enabled},
+    memory::{self, Regions, Window, enabled},
     parameters::TensorParameters,
 };
 use crate::{InferError, Response, Served};
@@ -68,12 +68,13 @@ pub(super) fn wanted<'a>(
 }
 
 /// Puts the outputs of `response` into the form they are wanted in.
-pub(super) fn deliver<'a>(
+pub(super) async fn deliver<'a>(
     served: &'a Served,
     wanted: &'a [Wanted],
     response: &'a Response,
 ) -> Result<Vec<Delivered<'a>>, InferError> {
     let signature = served.signature();
+    store(signature, wanted, response).await?;
     let deliver = |Wanted { place, form }: &'a Wanted| {
         let (spec, tensor) = (&signature.outputs[*place], &response.tensors[*place]);
         let delivered = Delivered { name: &spec.name, tensor: Cow::Borrowed(tensor), stored: None };
@@ -88,13 +89,27 @@ pub(super) fn deliver<'a>(
                     ..delivered
                 }
             }
-            Form::Stored(window) => {
-                window.write(&spec.name, tensor.data())?;
-                Delivered { stored: Some(window), ..delivered }
-            }
+            Form::Stored(window) => Delivered { stored: Some(window), ..delivered },
         })
     };
     wanted.iter().map(deliver).collect()
+}
+
+/// Writes the outputs that go into shared memory: all of them or, when one has no room, none.
+async fn store(signature: &Signature, wanted: &[Wanted], response: &Response) -> Result<(), InferError> {
+    let mut copies = Vec::new();
+    for Wanted { place, form } in wanted {
+        if let Form::Stored(window) = form {
+            let bytes = response.tensors[*place].data();
+            window.check_room(&signature.outputs[*place].name, bytes.len())?;
+            copies.push((window.clone(), bytes.clone()));
+        }
+    }
+    if copies.is_empty() {
+        return Ok(());
+    }
+    let copy = move || copies.iter().try_for_each(|(window, bytes)| window.write(bytes));
+    memory::copying(copy).await
 }
 
 /// Shape as the wire has it.

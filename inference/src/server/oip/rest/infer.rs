@@ -38,7 +38,9 @@ pub(super) async fn infer(
     let served = handle.model(&model, version.as_deref())?;
     let header_bytes = header_bytes(&headers)?;
     let body = encoding::read(&headers, body, handle.limits()).await?;
-    let (mut asked, tensors, wanted) = if body.len() > BLOCKING_BYTES {
+    // With shared memory on, a small body may stand for large tensors.
+    let slow = body.len() > BLOCKING_BYTES || oip.regions().is_some();
+    let (mut asked, tensors, wanted) = if slow {
         let (oip, target, served) = (oip.clone(), model.clone(), served.clone());
         let read = move || understand(&oip, &target, &served, &body, header_bytes);
         tokio::task::spawn_blocking(read).await.map_err(|_| InferError::Failed { model: model.clone() })??
@@ -48,7 +50,7 @@ pub(super) async fn infer(
     let treatment = std::mem::take(&mut asked.treatment);
     let response = handle.infer_on(&served, tensors, treatment.priority, treatment.deadline).await?;
     oip.trace().observe(&asked.id, &response);
-    let delivered = outputs::deliver(&served, &wanted, &response)?;
+    let delivered = outputs::deliver(&served, &wanted, &response).await?;
     let Answer { body, header_bytes } = body::write(&asked, &delivered, &response)?;
     Ok(answer(body, header_bytes))
 }
