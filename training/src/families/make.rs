@@ -19,6 +19,7 @@ use super::matrix::Matrix;
 use super::pictures;
 use super::recipe::{Context, Effort, Prepared, Recipe};
 use super::runner::Runner;
+use super::support;
 use super::trainee::Trainee;
 use crate::data::Provenance;
 use crate::evaluate::plots::Plot;

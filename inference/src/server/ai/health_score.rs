@@ -70,7 +70,7 @@ fn told(asked: &Asked, panel: &Panel, answer: health_score::Answer) -> wire::Get
         beyond: far,
     } = answer;
     let name = asked.served.name();
-    let told = write::missing(name, &missing).into_iter().chain(write::beyond(name, &far));
+    let told = write::missing(name, &missing).into_iter().chain(write::beyond(name, &far, "panel"));
     let safety = judge::of_panel(panel);
     let category = |(category, points)| wire::CategoryScore { category, points };
     wire::GetHealthScoreResponse {

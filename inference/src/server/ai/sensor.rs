@@ -43,8 +43,7 @@ impl Inner {
 
 /// The warning that a sweep is unlike all that the predictor has seen.
 pub(super) fn beyond(model: &wire::ModelReference, predicted: &[Predicted]) -> Option<wire::Warning> {
-    let warning = write::beyond(&model.name, &predicted.first()?.beyond)?;
-    Some(wire::Warning { field: "channels".into(), ..warning })
+    write::beyond(&model.name, &predicted.first()?.beyond, "channels")
 }
 
 impl Values {
