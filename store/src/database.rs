@@ -8,6 +8,7 @@
 //! - `synchronous = FULL`: a commit is on disk before it is answered. What we keep are health records that a person
 //!   was told are stored; `NORMAL` would be faster and could lose the last of them with the power;
 //! - foreign keys on: SQLite leaves them off unless told;
+//! - LIKE tells capitals from small letters, as PostgreSQL's does;
 //! - transactions begin `IMMEDIATE`: a transaction that reads first and writes later would otherwise fail at once
 //!   when another writer came between, instead of waiting its turn.
 
@@ -178,4 +179,5 @@ fn settings(sqlite: SqliteConnectOptions, limits: Limits) -> SqliteConnectOption
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_millis(limits.busy_ms_max))
         .foreign_keys(true)
+        .pragma("case_sensitive_like", "ON")
 }

@@ -110,14 +110,14 @@ async fn a_model_comes_back_the_way_it_came_or_not_at_all() {
     std::fs::write(&weights, &bytes[1..]).expect("writable");
     let status = client.repository_model_load(load()).await.expect_err("damaged");
     assert!(status.code() == Code::Internal && status.message().contains("weights.safetensors"), "{status}");
-    client.model_infer(infer_request(&sensor_sweep())).await.expect("what served serves on");
+    client.model_infer(infer_request(&sensor_print())).await.expect("what served serves on");
     client.repository_model_unload(unload).await.expect("unloads");
     client.repository_model_load(load()).await.expect_err("still damaged");
-    let status = client.model_infer(infer_request(&sensor_sweep())).await.expect_err("out of service");
+    let status = client.model_infer(infer_request(&sensor_print())).await.expect_err("out of service");
     assert_eq!(status.code(), Code::Unavailable);
     std::fs::write(&weights, bytes).expect("writable");
     client.repository_model_load(load()).await.expect("loads");
-    client.model_infer(infer_request(&sensor_sweep())).await.expect("serves again");
+    client.model_infer(infer_request(&sensor_print())).await.expect("serves again");
 }
 
 #[tokio::test]

@@ -252,8 +252,8 @@ fn each_senseless_figure_is_refused_with_its_name() {
         ("risk", "/part/baseline_hazard", json!(-1.0), "baseline_hazard"),
         ("risk", "/part/spread/log_risk_half_width", json!(-1.0), "log_risk_half_width"),
         ("risk", "/part/references", json!([]), "references"),
-        ("risk", "/part/spread/score_half_width", json!(-1.0), "score_half_width"),
-        ("risk", "/part/spread/missing_factor", json!(-1.0), "missing_factor"),
+        ("risk", "/part/spread/score/half_width", json!(-1.0), "score.half_width"),
+        ("risk", "/part/spread/score/missing_factor", json!(-1.0), "score.missing_factor"),
         ("risk", "/part/references/0/excess", json!([1.0]), "excess"),
         ("risk", "/part/bins/0/high", json!(1.5), "bins"),
         (

@@ -10,7 +10,7 @@ use store::StoreError;
 use super::{
     entity::experiment,
     labels,
-    runs::{ACTIVE, DELETED, Store, lifecycle},
+    runs::{ACTIVE, ALL, DELETED, Store, lifecycle},
     search::{self, Place},
 };
 use crate::runs::{Experiment, Filter, RunError};
@@ -61,7 +61,7 @@ impl Store {
         if let Some(lifecycle) = lifecycle(filter.view) {
             find = find.filter(experiment::Column::Lifecycle.eq(lifecycle));
         }
-        let find = find.offset(filter.offset).limit(filter.limit);
+        let find = find.offset(filter.offset).limit(filter.limit.unwrap_or(ALL));
         let rows = self.0.call(|database| find.all(database)).await?;
         let mut experiments = Vec::with_capacity(rows.len());
         for row in rows {

@@ -16,7 +16,7 @@ use crate::runs::{Filter, Metric, NewRun, Run, RunError, RunStatus, View};
 /// Rows of one statement; each has at most six values and the database takes 32,766.
 const ROWS_PER_STATEMENT: usize = 500;
 /// Rows of a list without a limit: an offset needs one.
-const ALL: u64 = i64::MAX as u64;
+pub(super) const ALL: u64 = i64::MAX as u64;
 /// Of a run or an experiment that is there.
 pub(super) const ACTIVE: &str = "active";
 /// Of one that was deleted and can be restored.

@@ -1,10 +1,8 @@
 //! The audit over a database: every change leaves a link, and what is done to the rows behind its back is found.
 
 use registry::{Registry, State, audit::Break};
-use sea_orm::{ConnectionTrait, Database};
-use store::Url;
 
-use super::{Place, act, on_every_database, scientist};
+use super::{Place, act, on_every_database, scientist, store::behind_its_back};
 
 async fn every_change_leaves_a_link_that_says_who_what_and_why(place: Place) {
     let (ann, bob) = (scientist("ann"), scientist("bob"));
@@ -28,21 +26,6 @@ async fn every_change_leaves_a_link_that_says_who_what_and_why(place: Place) {
     assert_eq!(links[4].event.why, "read the card");
     assert!(!links[4].event.digest.is_empty() && links[5].event.why.contains("staged -> live"));
     assert_eq!(place.registry.audit_verify().await.expect("read").map(|head| head.0), Ok(6));
-}
-
-/// Does `statement` to the rows without the registry.
-async fn behind_its_back(place: &Place, statement: &str) {
-    let url = match &place.url {
-        Url::SqliteFile(path) => format!("sqlite:{}", path.display()),
-        Url::SqliteMemory => panic!("nobody else reaches it"),
-        Url::Postgres { url, .. } => url.clone(),
-    };
-    let database = Database::connect(url).await.expect("connects");
-    let table = match &place.url {
-        Url::Postgres { schema, .. } => format!("{schema}."),
-        Url::SqliteFile(_) | Url::SqliteMemory => String::new(),
-    };
-    database.execute_unprepared(&statement.replace('@', &table)).await.expect("done");
 }
 
 async fn broken(place: &Place) -> Option<Break> {

@@ -7,17 +7,18 @@ mod find;
 mod life;
 mod logged;
 mod names;
+mod store;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ::store::Url;
 use bytes::Bytes;
 use registry::{
     Act, Principal, Registry, Role,
     gates::{Gate, Report},
     versions::{NewVersion, Version},
 };
-use store::Url;
 use tempfile::TempDir;
 
 /// Runs a test on every database there is.

@@ -170,9 +170,14 @@ impl Recipe for SensorCalibration {
             Figure::mean("coverage", by_sweep(&held(calibration, &answers, &truth)?)).measure(),
             Figure::share("abstains", &away).measure(),
         ];
-        measures.extend(robustness::measures(&worsened(runner, calibration)?));
+        measures.extend(robustness::measures(&worsened(prepared, runner, calibration)?));
         for (name, fault) in robustness::FAULTS {
-            let (sweeps, _) = pairs(SimulatorConfig::default(), robustness::SEED, WORSENED, Some(fault))?;
+            let (sweeps, _) = pairs(
+                SimulatorConfig::default(),
+                robustness::SEED,
+                robustness::rows(prepared, WORSENED),
+                Some(fault),
+            )?;
             let away = robustness::turned_away(calibration, &sweeps, &names);
             measures.push(Figure::share("abstains", &away).measure().within(&format!("fault={name}")));
         }
@@ -183,8 +188,13 @@ impl Recipe for SensorCalibration {
         support::of_sweep(prepared, CHANNELS)
     }
 
-    fn plots(&self, _: &Prepared, runner: &mut Runner, calibration: &Calibration) -> Result<Vec<Plot>> {
-        Ok(robustness::plots(&worsened(runner, calibration)?))
+    fn plots(
+        &self,
+        prepared: &Prepared,
+        runner: &mut Runner,
+        calibration: &Calibration,
+    ) -> Result<Vec<Plot>> {
+        Ok(robustness::plots(&worsened(prepared, runner, calibration)?))
     }
 
     fn remarks(&self, measures: &[Measure]) -> Vec<String> {
@@ -231,10 +241,15 @@ fn by_sweep(held: &[bool]) -> Vec<f64> {
 }
 
 /// Figures of ever worse readers.
-fn worsened(runner: &mut Runner, calibration: &Calibration) -> Result<Vec<robustness::Point>> {
+fn worsened(
+    prepared: &Prepared,
+    runner: &mut Runner,
+    calibration: &Calibration,
+) -> Result<Vec<robustness::Point>> {
+    let count = robustness::rows(prepared, WORSENED);
     let names = robustness::channel_names(CHANNELS);
     robustness::curves(&mut |config| {
-        let (sweeps, truth) = pairs(config, robustness::SEED, WORSENED, None)?;
+        let (sweeps, truth) = pairs(config, robustness::SEED, count, None)?;
         let answers = runner.first(std::slice::from_ref(&sweeps))?;
         let away = robustness::turned_away(calibration, &sweeps, &names);
         let mut held = held(calibration, &answers, &truth)?;
@@ -248,7 +263,7 @@ fn worsened(runner: &mut Runner, calibration: &Calibration) -> Result<Vec<robust
             metrics::mean(channels.map(|(a, b)| f64::from(a - b).powi(2)))
         };
         Ok(vec![
-            Figure::root("rmse_ohm", (0..WORSENED).map(square).collect()),
+            Figure::root("rmse_ohm", (0..count).map(square).collect()),
             Figure::mean("coverage", by_sweep(&held)),
             Figure::share("abstains", &away),
         ])

@@ -188,9 +188,9 @@ impl Recipe for SensorFingerprint {
             Measure::new("ece", metrics::calibration_error(&flat, &truth, all.len()), rows.len()),
         ];
         measures.extend(classify::sets(prepared, rows, &probabilities, calibration));
-        measures.extend(robustness::measures(&worsened(runner, calibration)?));
+        measures.extend(robustness::measures(&worsened(prepared, runner, calibration)?));
         for (name, fault) in robustness::FAULTS {
-            let count = WORSENED * all.len();
+            let count = robustness::rows(prepared, WORSENED * all.len());
             let (prints, _) = sweeps(SimulatorConfig::default(), robustness::SEED, count, Some(fault))?;
             let away = robustness::turned_away(calibration, &prints, &names);
             measures.push(Figure::share("abstains", &away).measure().within(&format!("fault={name}")));
@@ -202,8 +202,13 @@ impl Recipe for SensorFingerprint {
         support::of_sweep(prepared, CHANNELS)
     }
 
-    fn plots(&self, _: &Prepared, runner: &mut Runner, calibration: &Calibration) -> Result<Vec<Plot>> {
-        Ok(robustness::plots(&worsened(runner, calibration)?))
+    fn plots(
+        &self,
+        prepared: &Prepared,
+        runner: &mut Runner,
+        calibration: &Calibration,
+    ) -> Result<Vec<Plot>> {
+        Ok(robustness::plots(&worsened(prepared, runner, calibration)?))
     }
 
     fn remarks(&self, measures: &[Measure]) -> Vec<String> {
@@ -225,11 +230,16 @@ fn of_designs(said: &[usize], truth: &[usize]) -> f64 {
 }
 
 /// Figures of ever worse readers.
-fn worsened(runner: &mut Runner, calibration: &Calibration) -> Result<Vec<robustness::Point>> {
-    let (all, names) = (Cartridge::all().len(), robustness::channel_names(CHANNELS));
+fn worsened(
+    prepared: &Prepared,
+    runner: &mut Runner,
+    calibration: &Calibration,
+) -> Result<Vec<robustness::Point>> {
+    let count = robustness::rows(prepared, WORSENED * Cartridge::all().len());
+    let names = robustness::channel_names(CHANNELS);
     let Part::Classes(figures) = calibration.part() else { anyhow::bail!("expected classes") };
     robustness::curves(&mut |config| {
-        let (prints, truth) = sweeps(config, robustness::SEED, WORSENED * all, None)?;
+        let (prints, truth) = sweeps(config, robustness::SEED, count, None)?;
         let probabilities = runner.first(std::slice::from_ref(&prints))?.to_f64();
         let away = robustness::turned_away(calibration, &prints, &names);
         let said: Vec<usize> = probabilities.iter().map(|row| metrics::arg_max(row)).collect();

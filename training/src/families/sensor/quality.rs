@@ -195,7 +195,7 @@ impl Recipe for SensorQuality {
         let mut measures = classify::figures_of_classes(prepared, rows, &probabilities, &rivals, calibration);
         let away = robustness::turned_away(calibration, &prepared.inputs[0].pick(rows), &names());
         measures.push(Figure::share("abstains", &away).measure());
-        measures.extend(robustness::measures(&worsened(runner, calibration)?));
+        measures.extend(robustness::measures(&worsened(prepared, runner, calibration)?));
         Ok(measures)
     }
 
@@ -203,8 +203,13 @@ impl Recipe for SensorQuality {
         support::of_sweep(prepared, STATISTICS)
     }
 
-    fn plots(&self, _: &Prepared, runner: &mut Runner, calibration: &Calibration) -> Result<Vec<Plot>> {
-        Ok(robustness::plots(&worsened(runner, calibration)?))
+    fn plots(
+        &self,
+        prepared: &Prepared,
+        runner: &mut Runner,
+        calibration: &Calibration,
+    ) -> Result<Vec<Plot>> {
+        Ok(robustness::plots(&worsened(prepared, runner, calibration)?))
     }
 
     fn golden(&self, prepared: &Prepared, _rng: &mut ChaCha8Rng) -> Vec<Matrix> {
@@ -217,13 +222,17 @@ fn names() -> Vec<String> {
 }
 
 /// Figures of ever worse readers, against the rule on the whole session.
-fn worsened(runner: &mut Runner, calibration: &Calibration) -> Result<Vec<robustness::Point>> {
+fn worsened(
+    prepared: &Prepared,
+    runner: &mut Runner,
+    calibration: &Calibration,
+) -> Result<Vec<robustness::Point>> {
     let Part::Classes(figures) = calibration.part() else { anyhow::bail!("expected classes") };
     let cartridges = simulate::basic();
     robustness::curves(&mut |config| {
         let (mut rows, mut truth) = (Matrix::new(STATISTICS), Vec::new());
         let mut simulator = simulate::simulator(config, robustness::SEED, 4)?;
-        for row in 0..WORSENED {
+        for row in 0..robustness::rows(prepared, WORSENED) {
             let cartridge = cartridges[row % cartridges.len()];
             let drawn = simulator.random_concentrations(cartridge);
             let (statistics, class) =

@@ -13,6 +13,7 @@ use crate::evaluate::bootstrap::interval;
 use crate::evaluate::plots::{Axis, Curves, Plot, Series};
 use crate::evaluate::{Measure, metrics};
 use crate::families::matrix::Matrix;
+use crate::families::recipe::Prepared;
 
 /// Seed of the worsened readers, other than any of training.
 pub(super) const SEED: u64 = 0x726f_6275;
@@ -143,6 +144,11 @@ pub(super) fn measures(points: &[Point]) -> Vec<Measure> {
         point.figures.iter().cloned().map(|figure| figure.within(&part)).collect::<Vec<_>>()
     };
     points.iter().flat_map(of).collect()
+}
+
+/// Sweeps of a worsened reader: at most `most`, and a fourth of the test sweeps, of which a trial has few.
+pub(super) fn rows(prepared: &Prepared, most: usize) -> usize {
+    most.min(prepared.parts.test.len() / 4).max(1)
 }
 
 /// One picture for each figure and stress.

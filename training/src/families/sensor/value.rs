@@ -156,9 +156,9 @@ impl Recipe for SensorValue {
         let names = robustness::channel_names(CHANNELS);
         let away = robustness::turned_away(calibration, &prepared.inputs[0].pick(rows), &names);
         measures.insert(2, Figure::share("abstains", &away).measure());
-        measures.extend(robustness::measures(&worsened(runner, calibration)?));
+        measures.extend(robustness::measures(&worsened(prepared, runner, calibration)?));
         for (name, fault) in robustness::FAULTS {
-            let count = WORSENED * cartridges().len();
+            let count = robustness::rows(prepared, WORSENED * cartridges().len());
             let sweeps = sweeps(SimulatorConfig::default(), robustness::SEED, count, Some(fault))?;
             let away = robustness::turned_away(calibration, &sweeps.channels, &names);
             measures.push(Figure::share("abstains", &away).measure().within(&format!("fault={name}")));
@@ -170,8 +170,13 @@ impl Recipe for SensorValue {
         support::of_sweep(prepared, CHANNELS)
     }
 
-    fn plots(&self, _: &Prepared, runner: &mut Runner, calibration: &Calibration) -> Result<Vec<Plot>> {
-        Ok(robustness::plots(&worsened(runner, calibration)?))
+    fn plots(
+        &self,
+        prepared: &Prepared,
+        runner: &mut Runner,
+        calibration: &Calibration,
+    ) -> Result<Vec<Plot>> {
+        Ok(robustness::plots(&worsened(prepared, runner, calibration)?))
     }
 
     fn remarks(&self, measures: &[Measure]) -> Vec<String> {
@@ -214,10 +219,14 @@ fn sweeps(config: SimulatorConfig, seed: u64, count: usize, fault: Option<Fault>
 }
 
 /// Figures of ever worse readers, over all analytes.
-fn worsened(runner: &mut Runner, calibration: &Calibration) -> Result<Vec<robustness::Point>> {
+fn worsened(
+    prepared: &Prepared,
+    runner: &mut Runner,
+    calibration: &Calibration,
+) -> Result<Vec<robustness::Point>> {
     let Part::Residuals(figures) = calibration.part() else { anyhow::bail!("expected residuals") };
     let (names, analytes) = (robustness::channel_names(CHANNELS), analytes());
-    let count = WORSENED * cartridges().len();
+    let count = robustness::rows(prepared, WORSENED * cartridges().len());
     robustness::curves(&mut |config| {
         let sweeps = sweeps(config, robustness::SEED, count, None)?;
         let answers = runner.first(std::slice::from_ref(&sweeps.channels))?;
