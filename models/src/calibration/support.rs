@@ -102,16 +102,26 @@ impl Support {
         let mut kept = self.standardised(value);
         let mut named = Vec::new();
         while self.far(&kept) > self.threshold {
-            let without = |at: &usize| {
-                let mut rest = kept.clone();
-                rest.remove(*at);
-                self.far(&rest)
-            };
-            let worst = (0..kept.len()).min_by(|a, b| without(a).total_cmp(&without(b)))?;
-            let (feature, _) = kept.remove(worst);
+            let (feature, _) = kept.remove(self.strangest(&kept)?);
             named.push(self.features[feature].name.clone());
         }
         (!named.is_empty()).then_some(named)
+    }
+
+    /// The place of the value without which the others are nearest.
+    fn strangest(&self, values: &[(usize, f64)]) -> Option<usize> {
+        let without = |at: usize| {
+            let rest: Vec<(usize, f64)> =
+                values.iter().take(at).chain(values.iter().skip(at + 1)).copied().collect();
+            self.far(&rest)
+        };
+        // Each is tried once; where nothing goes together it is the largest.
+        let nearness = |at: usize| match self.correlations.is_empty() {
+            true => -values.get(at).map_or(0.0, |(_, value)| value.abs()),
+            false => without(at),
+        };
+        let tried: Vec<f64> = (0..values.len()).map(nearness).collect();
+        (0..tried.len()).min_by(|a, b| tried[*a].total_cmp(&tried[*b]))
     }
 
     /// The inputs that are there, by place, each in spreads from its middle.
@@ -122,6 +132,9 @@ impl Support {
 
     /// Mahalanobis' distance, by Cholesky's decomposition of the correlations of what is there.
     fn far(&self, values: &[(usize, f64)]) -> f64 {
+        if self.correlations.is_empty() {
+            return values.iter().map(|(_, value)| value * value).sum::<f64>().sqrt();
+        }
         let mut lower: Vec<Vec<f64>> = Vec::with_capacity(values.len());
         let mut whitened: Vec<f64> = Vec::with_capacity(values.len());
         for (place, (feature, value)) in values.iter().enumerate() {

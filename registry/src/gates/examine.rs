@@ -122,12 +122,11 @@ fn uploaded_graph(
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
-    let unreadable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            "there is neither a model.toml (a bundle) nor an MLmodel (an MLflow model) among the files"
-                .to_owned()
+    let unreadable = |error: std::io::Error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return "there is neither a model.toml (a bundle) nor an MLmodel (an MLflow model) among the files".to_owned();
         }
-        _ => error.to_string(),
+        error.to_string()
     };
     let size = fs::metadata(path).map_err(unreadable)?.len();
     if size > mlmodel::BYTES_MAX {

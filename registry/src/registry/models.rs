@@ -153,10 +153,8 @@ fn without_versions(count: i64, name: &str, what: &str) -> Result<(), RegistryEr
 
 /// A name that is taken is the caller's matter.
 fn taken(error: RegistryError, name: &str) -> RegistryError {
-    match error {
-        RegistryError::Store(StoreError::Unique { .. }) => {
-            RegistryError::Exists(format!("registered model `{name}`"))
-        }
-        other => other,
+    if matches!(error, RegistryError::Store(StoreError::Unique { .. })) {
+        return RegistryError::Exists(format!("registered model `{name}`"));
     }
+    error
 }

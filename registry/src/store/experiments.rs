@@ -111,8 +111,8 @@ impl Store {
 
 /// A name that is taken is the caller's matter.
 fn named(error: StoreError, name: &str) -> RunError {
-    match error {
-        StoreError::Unique { .. } => RunError::ExperimentExists(name.to_owned()),
-        other => other.into(),
+    if matches!(error, StoreError::Unique { .. }) {
+        return RunError::ExperimentExists(name.to_owned());
     }
+    error.into()
 }

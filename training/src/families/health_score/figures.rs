@@ -128,6 +128,9 @@ fn by_tenths(risk: &Risk, cases: &[RiskCase]) -> Vec<Measure> {
 }
 
 /// Where people stand, known and unknown, and how often the interval of the score holds the score that networks give
+/// A part of the cases by how many inputs they lack.
+type Lacking = (&'static str, fn(usize) -> bool);
+
 /// which learnt from other people and see what was hidden. These networks were not calibrated with.
 fn of_the_score(
     risk: &Risk,
@@ -150,7 +153,7 @@ fn of_the_score(
     let mut measures = vec![figure("score_mean", &whole), figure("score_of_unmeasured", &bare)];
     let held: Vec<Held> = moves.iter().map(|of| Held::of(of, risk, prepared, rows)).collect();
     measures.extend(coverage(&held, &|_| true, &groups, None));
-    let lacking: [(&str, fn(usize) -> bool); 3] = [
+    let lacking: [Lacking; 3] = [
         ("nothing hidden", |hidden| hidden == 0),
         ("1 to 4 inputs hidden", |hidden| (1..=4).contains(&hidden)),
         ("5 inputs or more hidden", |hidden| hidden >= 5),

@@ -200,7 +200,7 @@ fn widths(risk: &mut Risk, prepared: &Prepared, rows: &[usize], moves: &[Move]) 
 }
 
 /// The half-width that holds the moves of whole panels, and the factor on what is hidden with which it holds the others.
-fn width<'a>(spread: &RiskSpread, moves: &mut dyn Iterator<Item = &'a Move>) -> Option<ScoreWidth> {
+fn width(spread: &RiskSpread, moves: &mut dyn Iterator<Item = &Move>) -> Option<ScoreWidth> {
     let (hidden, whole): (Vec<&Move>, Vec<&Move>) = moves.partition(|of| of.lacking() > 0);
     let apart = |of: &Move| (of.said - of.whole).abs();
     let half_width = conformal_quantile(whole.iter().map(|of| apart(of)).collect(), COVERAGE)?;
