@@ -20,29 +20,38 @@ const SERVED: [State; 6] =
 /// What was done about a version: whether as live, and whether it could be.
 type Done = BTreeMap<(String, i64), bool>;
 
-/// Runs the gates and follows the registry until it is dropped.
+/// Runs the gates and follows the registry until it is dropped: side by side, so that an examination of minutes does not
+/// hold up a rollback.
 pub(super) async fn follow(config: Config, registry: Registry, handle: Handle, shelf: Arc<Shelf>) {
-    let mut done = Done::new();
-    let mut quiet = true;
     if let Err(error) = gates::recover(&registry).await {
         tracing::error!(error = format!("{error:#}"), "interrupted examinations were not put back");
     }
-    loop {
-        let step = async {
-            serve(&config, &registry, &handle, &shelf, &mut done).await?;
-            gates::run_waiting(&config, &registry).await
-        };
-        match step.await {
-            Ok(()) => quiet = true,
-            // Said once, not four times a second.
-            Err(error) if quiet => {
-                quiet = false;
-                tracing::error!(error = format!("{error:#}"), "the registry cannot be followed");
-            }
-            Err(_) => {}
+    let serving = async {
+        let (mut done, mut told) = (Done::new(), false);
+        loop {
+            let step = serve(&config, &registry, &handle, &shelf, &mut done).await;
+            rest(step, "the registry cannot be followed", &mut told).await;
         }
-        tokio::time::sleep(LOOK).await;
+    };
+    let examining = async {
+        let mut told = false;
+        loop {
+            let step = gates::run_waiting(&config, &registry).await;
+            rest(step, "uploads cannot be examined", &mut told).await;
+        }
+    };
+    tokio::join!(serving, examining);
+}
+
+/// Waits for the next look. A failure is said once and not four times a second, until a step succeeds again.
+async fn rest(step: anyhow::Result<()>, what: &str, told: &mut bool) {
+    if let Err(error) = &step
+        && !*told
+    {
+        tracing::error!(error = format!("{error:#}"), "{what}");
     }
+    *told = step.is_err();
+    tokio::time::sleep(LOOK).await;
 }
 
 async fn serve(

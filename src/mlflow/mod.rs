@@ -17,7 +17,7 @@ mod source;
 mod versions;
 mod write;
 
-use std::{pin::Pin, sync::Arc, time::SystemTime};
+use std::{pin::Pin, sync::Arc};
 
 use axum::{
     Extension, Router,
@@ -31,6 +31,7 @@ use serde_json::Value;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use self::{args::Args, fault::Fault};
+use crate::app::recorder::now_ms;
 
 /// Largest JSON body; clients send at most a thousand metrics at a time.
 const BODY_BYTES_MAX: usize = 8 << 20;
@@ -121,9 +122,4 @@ async fn answer(
 /// Who calls: whom the token named, or whoever sits here.
 fn principal(caller: Option<Extension<Principal>>) -> Principal {
     caller.map_or_else(Principal::local, |Extension(principal)| principal)
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
