@@ -43,6 +43,8 @@ pub struct Limits {
     pub stream_idle_ms_max: u64,
     /// Regions of shared memory that are registered at once; each holds a file open.
     pub regions_max: usize,
+    /// Series watched by streams at once; each holds up to 300 kB.
+    pub series_watched_max: usize,
     /// Photos anywhere between arrival and answer; each holds up to 10 MB.
     pub photos_max: usize,
     /// Photos decoded at once; each may need 200 MB for a moment.
@@ -70,6 +72,7 @@ impl Default for Limits {
             stream_window_max: 64,
             stream_idle_ms_max: 300_000,
             regions_max: 64,
+            series_watched_max: 256,
             photos_max: 16,
             photo_decoders_max: 2,
         }

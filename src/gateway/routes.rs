@@ -14,7 +14,7 @@ use proto::manpasik::v1::{
     AnalyzeMeasurementRequest, EndSessionRequest, FindSimilarSessionsRequest, GetHealthScoreRequest,
     GetMeasurementHistoryRequest, GetMeasurementRequest, GetModelInfoRequest, ListModelsRequest,
     PredictTrendRequest, StartSessionRequest, StreamAnalysisRequest, StreamMeasurementRequest,
-    ai_inference_service_client::AiInferenceServiceClient,
+    StreamSeriesRequest, ai_inference_service_client::AiInferenceServiceClient,
     measurement_service_client::MeasurementServiceClient,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -59,13 +59,14 @@ fn query(rpc: &str) -> &'static [&'static str] {
 
 /// Every route of every service.
 pub(super) fn all() -> Vec<Route> {
-    const AI: [(&str, &str, &str); 7] = [
+    const AI: [(&str, &str, &str); 8] = [
         ("post", "/v1/ai/analyze-measurement", "manpasik.v1.AiInferenceService.AnalyzeMeasurement"),
         ("post", "/v1/ai/health-score", "manpasik.v1.AiInferenceService.GetHealthScore"),
         ("post", "/v1/ai/trend", "manpasik.v1.AiInferenceService.PredictTrend"),
         ("get", "/v1/ai/models/{name}", "manpasik.v1.AiInferenceService.GetModelInfo"),
         ("get", "/v1/ai/models", "manpasik.v1.AiInferenceService.ListModels"),
         ("post", "/v1/ai/stream-analysis", "manpasik.v1.AiInferenceService.StreamAnalysis"),
+        ("post", "/v1/ai/stream-series", "manpasik.v1.AiInferenceService.StreamSeries"),
         ("post", "/v1/ai/food-calories", "manpasik.v1.AiInferenceService.EstimateFoodCalories"),
     ];
     const MEASUREMENT: [(&str, &str, &str); 6] = [
@@ -133,6 +134,15 @@ pub(super) fn ai(client: Ai) -> Router {
             post(|State(mut client): State<Ai>, Body(body): Body| async move {
                 match read_lines::<StreamAnalysisRequest>(&body) {
                     Ok(requests) => lines(client.stream_analysis(tokio_stream::iter(requests)).await),
+                    Err(failure) => failure.into_response(),
+                }
+            }),
+        )
+        .route(
+            "/v1/ai/stream-series",
+            post(|State(mut client): State<Ai>, Body(body): Body| async move {
+                match read_lines::<StreamSeriesRequest>(&body) {
+                    Ok(requests) => lines(client.stream_series(tokio_stream::iter(requests)).await),
                     Err(failure) => failure.into_response(),
                 }
             }),

@@ -43,6 +43,7 @@ pub(super) fn field(path: &str) -> &'static str {
         Some("EstimateFoodCalories") => "image",
         Some("ModelInfer" | "ModelStreamInfer") => "raw_input_contents",
         Some("AnalyzeMeasurement" | "StreamAnalysis") => "channels",
+        Some("StreamSeries") => "ordinary",
         _ => "request",
     }
 }

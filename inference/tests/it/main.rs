@@ -19,5 +19,6 @@ mod oip_stream;
 mod operations;
 mod overload;
 mod scheduler;
+mod series;
 mod support;
 mod swap;

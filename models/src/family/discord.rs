@@ -15,6 +15,7 @@
 use std::collections::VecDeque;
 
 use crate::ModelError;
+use crate::explain::{Contribution, Explanation, Method};
 
 /// Fewest points of a window.
 pub const WINDOW_MIN: usize = 8;
@@ -42,6 +43,8 @@ pub struct Discord {
     newest: VecDeque<f64>,
     /// Distances of the windows that ended with the last points, at most `window` of them.
     distances: VecDeque<f64>,
+    /// Window of the start that the newest is nearest to.
+    nearest: usize,
     /// Points that came after the start.
     taken: u64,
     thresholds: Thresholds,
@@ -53,10 +56,13 @@ struct Moments {
     deviation: f64,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Thresholds {
-    arrival: f64,
-    settled: f64,
+/// Scores above which a point is anomalous.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Thresholds {
+    /// At arrival.
+    pub arrival: f64,
+    /// A window later.
+    pub settled: f64,
 }
 
 /// A score of one point.
@@ -122,6 +128,7 @@ impl Discord {
             newest: start[last..].iter().copied().collect(),
             distances: VecDeque::with_capacity(window),
             flat: FLAT * whole.deviation,
+            nearest: 0,
             thresholds: Thresholds::default(),
             taken: 0,
             moments,
@@ -143,6 +150,12 @@ impl Discord {
     #[must_use]
     pub fn false_alarm_rate(&self) -> f64 {
         1.0 / (self.start.len() / self.window) as f64
+    }
+
+    /// The largest scores of the start itself.
+    #[must_use]
+    pub fn thresholds(&self) -> Thresholds {
+        self.thresholds
     }
 
     /// Takes the next point of the series.
@@ -189,7 +202,42 @@ impl Discord {
             .iter()
             .zip(&self.moments)
             .map(|(product, other)| self.likeness(*product, own, *other));
-        distance(alike.fold(-1.0, f64::max))
+        let higher = |best: (usize, f64), next: (usize, f64)| if next.1 > best.1 { next } else { best };
+        let (nearest, likeness) = alike.enumerate().fold((0, -1.0), higher);
+        self.nearest = nearest;
+        distance(likeness)
+    }
+
+    /// What each of up to `parts` stretches of the newest window, oldest first, adds to the square of its distance.
+    #[must_use]
+    pub fn explain(&self, parts: usize) -> Explanation {
+        let newest = self.newest.iter().copied().collect::<Vec<f64>>();
+        let other = &self.start[self.nearest..self.nearest + self.window];
+        let (one, two) = (self.standard(&newest), self.standard(other));
+        let squares: Vec<f64> = one.iter().zip(&two).map(|(a, b)| (a - b).powi(2)).collect();
+        let last = self.distances.back().copied().unwrap_or_default();
+        // Of a window that does not move the distance is set, not computed; its parts are then in proportion.
+        let scale = last.powi(2) / squares.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        let length = self.window.div_ceil(parts.max(1));
+        let part = |(number, part): (usize, &[f64])| {
+            let first = self.window - 1 - number * length;
+            Contribution {
+                feature: format!("lag {first} to {}", first + 1 - part.len()),
+                loinc: String::new(),
+                value: None,
+                unit: String::new(),
+                contribution: part.iter().sum::<f64>() * scale,
+            }
+        };
+        let contributions = squares.chunks(length).enumerate().map(part).collect();
+        Explanation::of(Method::Residual, "squared distance", 0.0, contributions)
+    }
+
+    /// Brought to mean 0 and deviation 1; all 0 when it does not move.
+    fn standard(&self, window: &[f64]) -> Vec<f64> {
+        let Moments { mean, deviation } = Moments::of(window.iter());
+        let scale = if deviation <= self.flat { 0.0 } else { 1.0 / deviation };
+        window.iter().map(|value| (value - mean) * scale).collect()
     }
 
     /// Largest scores of the start's windows, each held against those that it does not overlap.
@@ -371,6 +419,22 @@ mod tests {
             assert!(discord.push(bad).expect_err("refused").to_string().starts_with("value"));
         }
         assert_eq!(discord.push(0.5).expect("goes on"), other.push(0.5).expect("finite"));
+    }
+
+    #[test]
+    fn the_parts_of_a_window_add_up_to_its_squared_distance() {
+        let series = beats(1600, 1000..1040);
+        let mut discord = Discord::with_window(&series[..400], 40).expect("a start");
+        for value in series[400..1030].iter().copied().chain([0.1; 60]) {
+            let distance = discord.push(value).expect("finite").arrival.distance;
+            let explained = discord.explain(6).contributions;
+            let sum: f64 = explained.iter().map(|part| part.contribution).sum();
+            assert!((sum - distance.powi(2)).abs() < 1e-9, "{sum} {distance}");
+            assert!(explained.iter().all(|part| part.contribution > 0.0));
+        }
+        let lags: Vec<String> =
+            discord.explain(6).contributions.into_iter().map(|part| part.feature).collect();
+        assert!(lags.contains(&"lag 39 to 33".into()) && lags.contains(&"lag 4 to 0".into()), "{lags:?}");
     }
 
     #[test]

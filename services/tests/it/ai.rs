@@ -72,6 +72,7 @@ pub(crate) fn predicted(channels: &[f32]) -> f64 {
 #[tonic::async_trait]
 impl AiInferenceService for TestAi {
     type StreamAnalysisStream = ReceiverStream<Result<StreamAnalysisResponse, Status>>;
+    type StreamSeriesStream = ReceiverStream<Result<StreamSeriesResponse, Status>>;
 
     async fn analyze_measurement(
         &self,
@@ -142,6 +143,13 @@ impl AiInferenceService for TestAi {
             }
         });
         Ok(Response::new(ReceiverStream::new(answers)))
+    }
+
+    async fn stream_series(
+        &self,
+        _: Request<Streaming<StreamSeriesRequest>>,
+    ) -> Result<Response<Self::StreamSeriesStream>, Status> {
+        Err(Status::unimplemented("not used"))
     }
 
     async fn get_health_score(

@@ -12,6 +12,7 @@ mod judge;
 mod list;
 mod read;
 mod sensor;
+mod series;
 mod stream;
 mod text;
 mod trend;
@@ -45,6 +46,8 @@ struct Inner {
     decoders: Arc<Semaphore>,
     /// Photos anywhere between arrival and answer.
     places: Semaphore,
+    /// Series that are watched.
+    watched: Arc<Semaphore>,
 }
 
 impl AiService {
@@ -54,8 +57,9 @@ impl AiService {
         let families = family::Families::default();
         let decoders = Arc::new(Semaphore::new(handle.limits().photo_decoders_max));
         let places = Semaphore::new(handle.limits().photos_max);
+        let watched = Arc::new(Semaphore::new(handle.limits().series_watched_max));
         let (measurements, dishes) = (OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Inner { handle, families, measurements, dishes, decoders, places }))
+        Self(Arc::new(Inner { handle, families, measurements, dishes, decoders, places, watched }))
     }
 
     /// Tells where measurement ids resolve; the first call counts. Without one, ids are refused.
@@ -98,6 +102,7 @@ impl Inner {
 #[tonic::async_trait]
 impl AiInferenceService for AiService {
     type StreamAnalysisStream = stream::Answers;
+    type StreamSeriesStream = series::Answers;
 
     async fn analyze_measurement(
         &self,
@@ -139,6 +144,16 @@ impl AiInferenceService for AiService {
         request: Request<Streaming<wire::StreamAnalysisRequest>>,
     ) -> Result<Response<Self::StreamAnalysisStream>, Status> {
         Ok(Response::new(stream::answers(Arc::clone(&self.0), request.into_inner())))
+    }
+
+    async fn stream_series(
+        &self,
+        request: Request<Streaming<wire::StreamSeriesRequest>>,
+    ) -> Result<Response<Self::StreamSeriesStream>, Status> {
+        let place = self.0.watched.clone().try_acquire_owned();
+        let place =
+            place.map_err(|_| Status::resource_exhausted("too many series are watched; try again later"))?;
+        Ok(Response::new(series::answers(place, request.into_inner())))
     }
 
     async fn estimate_food_calories(
