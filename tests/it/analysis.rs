@@ -220,6 +220,9 @@ async fn a_session_is_streamed_ended_stored_and_analysed_again_by_its_id() {
     let measurement = ended.measurement.expect("stored");
     let glucose = measurement.biomarkers.first().and_then(|b| b.quantity.clone()).expect("a value");
     assert_eq!((glucose.unit.as_str(), glucose.loinc.as_str()), ("mg/dL", "2345-7"));
+    let interval = measurement.biomarkers.first().and_then(|b| b.interval).expect("an interval");
+    assert!((interval.low..=interval.high).contains(&180.0), "what was simulated: {interval:?}");
+    assert!(interval.high < 360.0, "the shipped model knows sweeps like this one: {interval:?}");
 
     let again = server.ai().await.analyze_measurement(stored(&measurement.id)).await;
     let again = again.expect("resolves").into_inner();

@@ -68,7 +68,7 @@ pub struct HorizonCase {
 
 /// Least half-width of a model's interval, as a share of the half-width that the last value alone needs. Ours: a
 /// network that is sure of itself on a history unlike any it was trained on must not sound certain.
-const HALF_WIDTH_SHARE_MIN: f64 = 0.1;
+const HALF_WIDTH_SHARE_MIN: f64 = 0.25;
 /// Least distance from the median that is stretched, as the same share: a distance of nothing cannot be.
 const SIDE_SHARE_MIN: f64 = 0.05;
 

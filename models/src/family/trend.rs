@@ -377,16 +377,17 @@ impl Encoder {
     }
 
     /// The answer to a history unlike all that the model has seen: the last value, and to both sides twice as far as
-    /// the last value ever needed or the history ever went from it.
+    /// it needs among those seen, or as far as the history itself ever went within that time.
     fn beyond(&self, series: &Series, grid: &[f64], horizons: usize) -> Option<Answer> {
         let summary = window(grid);
         let value = |name: &str| summary.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         let beyond = self.calibration.support()?.beyond(&value)?;
         let (last, coverage) = (series.last(), self.calibration.coverage());
-        let reach = grid.iter().fold(0.0_f64, |most, value| most.max((value - last.value).abs()));
+        let step_ms = f64::from(self.forecast.step_seconds) * 1000.0;
         let point = |index: usize| {
             let horizon = self.widths.horizons[index];
-            let half = BEYOND_WIDENING * reach.max(horizon.persistence_half_width);
+            let steps = (horizon.seconds as f64 * 1000.0 / step_ms) as usize;
+            let half = (BEYOND_WIDENING * horizon.persistence_half_width).max(farthest(grid, steps));
             let (low, high) = (last.value - half, last.value + half);
             self.point(last, horizon.seconds, last.value, Interval { low, high, coverage })
         };
@@ -403,6 +404,17 @@ impl Encoder {
             interval: interval.clamped(low, high),
         }
     }
+}
+
+/// The farthest that a history went within `steps` steps.
+fn farthest(history: &[f64], steps: usize) -> f64 {
+    let width = |part: &[f64]| {
+        let (low, high) =
+            part.iter().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
+        high - low
+    };
+    let length = steps.saturating_add(1).clamp(1, history.len().max(1));
+    history.windows(length).map(width).fold(0.0, f64::max)
 }
 
 /// The last `steps` values of a sparse history; one with fewer, but at least `least`, begins with their mean. Less than

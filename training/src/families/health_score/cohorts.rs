@@ -203,7 +203,7 @@ fn networks_of(table: &Table, learnt: &[usize], asked: &[usize], context: &Conte
             train: &train,
             validation: &validation,
             hiding: false,
-            asked: None,
+            asked: &[],
         };
         let epochs_max = context.effort.choose(60, 1);
         let plan = Plan { epochs_max, seed: context.seed + number as u64, ..table.plan };

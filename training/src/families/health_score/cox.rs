@@ -48,22 +48,23 @@ impl Cohort<'_> {
         rows
     }
 
-    /// Whether the input in column `asked` is on record.
-    fn was_asked(&self, row: usize, asked: Option<usize>) -> bool {
-        let marks = asked.zip(self.inputs.get(1));
-        marks.is_some_and(|(column, present)| present.row(row).get(column).is_some_and(|mark| *mark > 0.0))
+    /// Which of the columns `asked` are on record.
+    fn was_asked(&self, row: usize, asked: &[usize]) -> Vec<bool> {
+        let Some(present) = self.inputs.get(1) else { return Vec::new() };
+        let marks = present.row(row);
+        asked.iter().map(|column| marks.get(*column).is_some_and(|mark| *mark > 0.0)).collect()
     }
 
-    /// Negative log partial likelihood per death, the mean over members, those of whom column `asked` is on record
-    /// apart from the others. `log_risk` is `[members, rows]`, in the order of `rows`, which are sorted from the longest
+    /// Negative log partial likelihood per death, the mean over members, those of whom the same of the columns `asked`
+    /// are on record apart from the others. `log_risk` is `[members, rows]`, in the order of `rows`, which are sorted from the longest
     /// time down.
-    fn loss_of(&self, log_risk: &Tensor, rows: &[usize], asked: Option<usize>) -> Result<Tensor> {
+    fn loss_of(&self, log_risk: &Tensor, rows: &[usize], asked: &[usize]) -> Result<Tensor> {
         let n = rows.len();
         let deaths: Vec<f32> = rows.iter().map(|row| f32::from(u8::from(self.died[*row]))).collect();
         let count = deaths.iter().sum::<f32>().max(1.0);
         // Everyone with at least the same time is at risk: a lower triangle, wider where times are equal.
         let mut at_risk = vec![0.0_f32; n * n];
-        let strata: Vec<bool> = rows.iter().map(|row| self.was_asked(*row, asked)).collect();
+        let strata: Vec<Vec<bool>> = rows.iter().map(|row| self.was_asked(*row, asked)).collect();
         for (i, row) in rows.iter().enumerate() {
             let last = rows.partition_point(|other| self.years[*other] >= self.years[*row]);
             for (mark, stratum) in at_risk[i * n..i * n + last].iter_mut().zip(&strata) {
@@ -88,8 +89,8 @@ pub(super) struct Cox<'a> {
     pub(super) validation: &'a [usize],
     /// Whether it learns to do without inputs.
     pub(super) hiding: bool,
-    /// Column that is on record of some for reasons of their own.
-    pub(super) asked: Option<usize>,
+    /// Columns that are on record of some for reasons of their own.
+    pub(super) asked: &'a [usize],
 }
 
 impl Cox<'_> {
@@ -185,7 +186,7 @@ mod tests {
         let rows = followed.cohort().longest_first(&[0, 1, 2]);
         assert_eq!(rows, [0, 2, 1]);
         let log_risk = Tensor::from_slice(&[0.0_f32, 1.0, 2.0], (1, 3), &Device::Cpu).expect("tensor");
-        let loss = followed.cohort().loss_of(&log_risk, &rows, None).and_then(|l| Ok(l.to_scalar::<f32>()?));
+        let loss = followed.cohort().loss_of(&log_risk, &rows, &[]).and_then(|l| Ok(l.to_scalar::<f32>()?));
         // Death at 2 (log-risk 1) among {0, 1}; death at 1 (log-risk 2) among all three.
         let (e0, e1, e2) = (1.0_f64, 1.0_f64.exp(), 2.0_f64.exp());
         let expected = (((e0 + e1).ln() - 1.0) + ((e0 + e1 + e2).ln() - 2.0)) / 2.0;
@@ -202,17 +203,14 @@ mod tests {
         let marks = Matrix { cols: 1, data: people.iter().map(|p| p.2).collect() };
         let inputs = [marks.clone(), marks];
         let cohort = Cohort { inputs: &inputs, ..followed.cohort() };
-        let loss = |risks: &[f32], asked| {
+        let loss = |risks: &[f32], asked: &[usize]| {
             let tensor = Tensor::from_slice(risks, (1, 4), &Device::Cpu).expect("tensor");
             let loss = cohort.loss_of(&tensor, &[0, 1, 2, 3], asked).and_then(|l| Ok(l.to_scalar::<f32>()?));
             loss.expect("loss")
         };
         let (here, there) = ([0.0, 1.0, 2.0, 3.0], [9.0, 1.0, 11.0, 3.0]);
-        assert!(
-            (loss(&here, Some(0)) - loss(&there, Some(0))).abs() < 1e-5,
-            "their level counts for nothing"
-        );
-        assert!((loss(&here, None) - loss(&there, None)).abs() > 1.0);
+        assert!((loss(&here, &[0]) - loss(&there, &[0])).abs() < 1e-5, "their level counts for nothing");
+        assert!((loss(&here, &[]) - loss(&there, &[])).abs() > 1.0);
     }
 
     #[test]
@@ -244,7 +242,7 @@ mod tests {
         let rows: Vec<usize> = (0..n).collect();
         let cohort = Cohort { inputs: &inputs, years: &years, died: &died };
         let cox =
-            Cox { cohort, trainee: &trainee, train: &rows, validation: &rows, hiding: true, asked: None };
+            Cox { cohort, trainee: &trainee, train: &rows, validation: &rows, hiding: true, asked: &[] };
         let plan = crate::optimise::Plan {
             epochs_max: 300,
             patience_epochs: 300,
@@ -287,7 +285,7 @@ mod tests {
             // Two members with the same answers: their mean is the loss of either.
             let wide: Vec<f32> = risks.iter().chain(&risks).map(|risk| *risk as f32).collect();
             let var = Var::from_tensor(&Tensor::from_vec(wide, (2, rows.len()), &Device::Cpu)?)?;
-            let loss = followed.cohort().loss_of(var.as_tensor(), &rows, None).expect("loss");
+            let loss = followed.cohort().loss_of(var.as_tensor(), &rows, &[]).expect("loss");
             prop_assert!((f64::from(loss.to_scalar::<f32>()?) - book(&risks)).abs() < 1e-4);
             let slopes = loss.backward()?;
             let slopes: Vec<Vec<f32>> = slopes.get(&var).expect("a slope").to_vec2()?;

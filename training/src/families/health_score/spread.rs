@@ -255,7 +255,7 @@ impl Refit {
         let validation = &prepared.parts.validation;
         let cohort = cohort(prepared)?;
         let objective =
-            Cox { cohort, trainee: &trainee, train: &train, validation, hiding: true, asked: ASKED };
+            Cox { cohort, trainee: &trainee, train: &train, validation, hiding: true, asked: &ASKED };
         let plan = Plan { epochs_max: REFIT_EPOCHS, ..plan(SEED + seed) };
         optimise::fit("health-score", trainee.weights(), &objective, &plan, &Progress::hidden())?;
         let moved = excess(&prepared.pick(peers), &mut |inputs| log_risks(&trainee, inputs))?;
