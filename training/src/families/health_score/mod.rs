@@ -56,6 +56,13 @@ const SYSTOLIC_RISING_MMHG: f64 = 115.0;
 /// Body mass index from which more is never better: where obesity begins (WHO 2000); from there on, deaths rose in four
 /// million people who never smoked (Global BMI Mortality Collaboration, Lancet 2016).
 const BODY_MASS_RISING_KG_M2: f64 = 30.0;
+/// HDL cholesterol from which more is never better: deaths were fewest at 73 mg/dL in men and at 93 in women (Madsen and
+/// others, European Heart Journal 2017).
+const HDL_RISING_MG_DL: f64 = 90.0;
+/// What an absent value is taken for, about the median of those on record: so that to be on record counts for nothing.
+const TYPICAL_SYSTOLIC_MMHG: f64 = 130.0;
+const TYPICAL_BODY_MASS_KG_M2: f64 = 29.0;
+const TYPICAL_HDL_MG_DL: f64 = 50.0;
 
 /// Columns that are on record of some and not of others, for reasons of their own: body mass, HDL, pressure, smoking. In
 /// the data, those who had their lipids measured live longer whatever the value is; that somebody sends a value says
@@ -84,15 +91,16 @@ fn cell(row: &NafldRow, column: Column) -> Option<f64> {
     }
 }
 
-/// Columns in which the risk never falls: smoking, every diagnosis, pressure and body mass where they are high. HDL and
-/// age are free, and so are the lower ends of the others: too little is no better than too much. A finding that is not on record counts as something between no
-/// and yes, never as worse than yes or better than no.
+/// Columns in which the risk never falls: smoking, every diagnosis, and pressure, body mass and HDL where they are high.
+/// Age is free, and so are the lower ends of the others: too little is no better than too much. A finding that is not on
+/// record counts as something between no and yes, never as worse than yes or better than no; a value, as a typical one.
 fn rising() -> Vec<RisingConfig> {
     let from = |column: &Column| match column {
         Column::Finding(F::Smoker) => Some((0.0, Some(SMOKERS))),
         Column::Finding(_) => Some((0.0, Some(DIAGNOSED))),
-        Column::Marker(B::SystolicBp) => Some((SYSTOLIC_RISING_MMHG, None)),
-        Column::Marker(B::Bmi) => Some((BODY_MASS_RISING_KG_M2, None)),
+        Column::Marker(B::SystolicBp) => Some((SYSTOLIC_RISING_MMHG, Some(TYPICAL_SYSTOLIC_MMHG))),
+        Column::Marker(B::Bmi) => Some((BODY_MASS_RISING_KG_M2, Some(TYPICAL_BODY_MASS_KG_M2))),
+        Column::Marker(B::Hdl) => Some((HDL_RISING_MG_DL, Some(TYPICAL_HDL_MG_DL))),
         Column::Age | Column::SexMale | Column::Marker(_) => None,
     };
     let of = |(column, kind)| from(kind).map(|(from, absent)| RisingConfig { column, from, absent });
@@ -128,12 +136,12 @@ impl Recipe for HealthScore {
                 "Half of the people were picked because of fatty liver disease, the others as their peers.",
                 "In the data an absent diagnosis counts as no diagnosis. Smoking is on record for one in ten, lipids, \
                  pressure and body mass for most, and who was asked differs from who was not; the network learns from \
-                 people of whom the same is on record beside each other. No smoker scores better than an unknown, and \
+                 people of whom the same is on record beside each other, and takes an absent value for a typical one. No smoker scores better than an unknown, and \
                  no unknown better than a non-smoker.",
                 "The interval of the score holds what the score would be if absent inputs were known and the network \
                  had learnt from other people of the same county; that people elsewhere differ is not in it.",
                 "FIB-4 is on record only where it is high, so it is not an input.",
-                "The risk never falls with smoking, a diagnosis, systolic pressure above 115 mmHg, or body mass above \
+                "The risk never falls with smoking, a diagnosis, systolic pressure above 115 mmHg, HDL above 90 mg/dL, or body mass above \
                  30 kg/m2, because the network cannot; other inputs act as in the data, and associations are not causes.",
                 "Inputs of one bundle explain each other: a diagnosis that changes no risk here may do so elsewhere.",
                 "Trained on data of a package under GPL-3.0 (R package survival, LGPL-2.0-or-later); the data is \
@@ -265,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn diagnoses_smoking_pressure_and_body_mass_rise_and_hdl_is_free() {
+    fn what_harms_never_helps_and_what_is_absent_counts_as_typical() {
         let rising = rising();
         let from = |column: Column| {
             let at = COLUMNS.iter().position(|of| *of == column);
@@ -274,7 +282,8 @@ mod tests {
         assert!(COLUMNS.iter().filter(|c| matches!(c, Column::Finding(_))).all(|c| from(*c) == Some(0.0)));
         assert_eq!(from(Column::Marker(B::SystolicBp)), Some(SYSTOLIC_RISING_MMHG));
         assert_eq!(from(Column::Marker(B::Bmi)), Some(BODY_MASS_RISING_KG_M2));
-        assert_eq!(from(Column::Marker(B::Hdl)), None);
+        assert_eq!(from(Column::Marker(B::Hdl)), Some(HDL_RISING_MG_DL));
+        assert!(rising.iter().all(|of| of.absent.is_some()), "to be on record counts for nothing");
         assert_eq!((from(Column::Age), cox::PEERS), (None, 2));
         let asked = ASKED.map(|at| COLUMNS[at]);
         let markers = [B::Bmi, B::Hdl, B::SystolicBp].map(Column::Marker);
