@@ -65,19 +65,32 @@ fn beside(
     group.finish();
 }
 
-fn panels(criterion: &mut Criterion) {
-    let thyroid = [(B::Tsh, 2.0), (B::T3, 1.9), (B::TotalT4, 105.0), (B::FreeT4Index, 110.0)];
-    let bundle = shipped("thyroid");
-    let encoder = biomarker::Encoder::new(&bundle).expect("fits");
-    let asked = panel(&thyroid);
-    let encoded = encoder.encode(&asked).expect("encodes");
-    let tensors = || encoder.encode(&asked).expect("encodes").tensors;
-    let read = |outputs: Vec<Tensor>| drop(black_box(encoder.decode(&encoded, &outputs).expect("decodes")));
-    beside(criterion, "explain_thyroid", &mut *loaded(&bundle), &tensors, &read);
+fn thyroid() -> Panel {
+    panel(&[(B::Tsh, 2.0), (B::T3, 120.0), (B::TotalT4, 8.2), (B::FreeT4Index, 8.5)])
+}
 
+/// An examination with blood drawn.
+fn examination() -> Panel {
+    let body = [(B::Bmi, 27.0), (B::Waist, 98.0), (B::SystolicBp, 135.0), (B::DiastolicBp, 82.0)];
+    let blood = [(B::Hdl, 45.0), (B::TotalCholesterol, 210.0), (B::HbA1c, 5.6), (B::HeartRate, 70.0)];
+    panel(&[body, blood].concat())
+}
+
+fn panels(criterion: &mut Criterion) {
+    for (name, asked) in
+        [("thyroid", thyroid()), ("diabetes", examination()), ("cardiovascular", examination())]
+    {
+        let bundle = shipped(name);
+        let encoder = biomarker::Encoder::new(&bundle).expect("fits");
+        let encoded = encoder.encode(&asked).expect("encodes");
+        let tensors = || encoder.encode(&asked).expect("encodes").tensors;
+        let read =
+            |outputs: Vec<Tensor>| drop(black_box(encoder.decode(&encoded, &outputs).expect("decodes")));
+        beside(criterion, &format!("explain_{name}"), &mut *loaded(&bundle), &tensors, &read);
+    }
     let bundle = shipped("health-score");
     let encoder = health_score::Encoder::new(&bundle).expect("fits");
-    let asked = panel(&[(B::Bmi, 27.0), (B::Hdl, 45.0), (B::SystolicBp, 135.0)]);
+    let asked = examination();
     let encoded = encoder.encode(&asked).expect("encodes");
     let tensors = || encoder.encode(&asked).expect("encodes").tensors;
     let read = |outputs: Vec<Tensor>| drop(black_box(encoder.decode(&encoded, &outputs).expect("decodes")));

@@ -46,8 +46,15 @@ const COLUMNS: [Column; 12] = [
 /// Share of the known that smoke, for which an unknown is taken: who was asked differs from who was not, so that being on
 /// record must not count.
 const SMOKERS: f64 = 0.3;
-/// The same of a diagnosis: the typical peer has none, and half of the people with gaps are to stand above 50.
-const DIAGNOSED: f64 = 0.0;
+/// The same of diagnoses: the share of the cohort that has each at the start.
+const DIAGNOSED: [(F, f64); 6] = [
+    (F::DiabetesDiagnosed, 0.14),
+    (F::Hypertension, 0.29),
+    (F::PriorMyocardialInfarction, 0.04),
+    (F::PriorStroke, 0.06),
+    (F::HeartFailure, 0.05),
+    (F::LiverDisease, 0.2),
+];
 const HORIZON_YEARS: f64 = 10.0;
 const YEAR_DAYS: f64 = 365.25;
 /// Systolic pressure from which more is never better: down to it, deaths fell with pressure in a million adults
@@ -97,7 +104,9 @@ fn cell(row: &NafldRow, column: Column) -> Option<f64> {
 fn rising() -> Vec<RisingConfig> {
     let from = |column: &Column| match column {
         Column::Finding(F::Smoker) => Some((0.0, Some(SMOKERS))),
-        Column::Finding(_) => Some((0.0, Some(DIAGNOSED))),
+        Column::Finding(of) => {
+            Some((0.0, DIAGNOSED.iter().find(|(known, _)| known == of).map(|(_, share)| *share)))
+        }
         Column::Marker(B::SystolicBp) => Some((SYSTOLIC_RISING_MMHG, Some(TYPICAL_SYSTOLIC_MMHG))),
         Column::Marker(B::Bmi) => Some((BODY_MASS_RISING_KG_M2, Some(TYPICAL_BODY_MASS_KG_M2))),
         Column::Marker(B::Hdl) => Some((HDL_RISING_MG_DL, Some(TYPICAL_HDL_MG_DL))),
