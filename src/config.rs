@@ -5,6 +5,7 @@
 //! a file one error at a time.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     num::NonZero,
     path::{Path, PathBuf},
@@ -20,7 +21,7 @@ use figment::{
 use models::bundle::{PublicKey, Trust};
 use serde::{Deserialize, Serialize};
 
-use crate::{paths, secret::Secret};
+use crate::{paths, scheduling::Scheduling, secret::Secret};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) services: Services,
     pub(crate) vectors: Vectors,
     pub(crate) log: Log,
+    /// What holds for single models, by their names.
+    pub(crate) scheduling: BTreeMap<String, Scheduling>,
 }
 
 /// Addresses and patience of the server.
@@ -49,6 +52,8 @@ pub(crate) struct Server {
     /// Whether clients on this machine may hand over tensors in shared memory (`/dev/shm`). They then choose which
     /// objects there are read and written.
     pub(crate) shared_memory: bool,
+    /// Requests that one tenant (`x-tenant-id`) may have under way at once.
+    pub(crate) tenant_requests_max: usize,
 }
 
 /// Where models come from and what runs them.
@@ -129,6 +134,7 @@ impl Default for Config {
                 http: SocketAddr::from(([127, 0, 0, 1], 8080)),
                 shutdown_grace_ms: 10_000,
                 shared_memory: false,
+                tenant_requests_max: inference::Limits::default().tenant_requests_max,
             },
             models: Models {
                 bundles: Vec::new(),
@@ -145,6 +151,7 @@ impl Default for Config {
                 qdrant_api_key: Secret::default(),
             },
             log: Log { filter: "warn,manpasik=info".into(), json: false },
+            scheduling: BTreeMap::new(),
         }
     }
 }
@@ -223,6 +230,7 @@ impl Config {
             faults.push(format!("registry.database: {error}"));
         }
         self.check_vectors(faults);
+        self.scheduling.iter().for_each(|(name, scheduling)| scheduling.check(name, faults));
         for (key, address) in [("grpc", self.server.grpc), ("http", self.server.http)] {
             if !address.ip().is_loopback() {
                 faults.push(format!(
@@ -316,6 +324,8 @@ fn unknown_keys(prefix: &str, given: &Dict, known: &Dict, faults: &mut Vec<Strin
                 let names: Vec<&str> = known.keys().map(String::as_str).collect();
                 faults.push(format!("{prefix}{key}: unknown key; known here: {}", names.join(", ")));
             }
+            // Names of models are anybody's choice; what stands under them is read strictly.
+            _ if prefix.is_empty() && key == "scheduling" => {}
             (Value::Dict(_, given), Some(Value::Dict(_, known))) => {
                 unknown_keys(&format!("{prefix}{key}."), given, known, faults);
             }
@@ -334,10 +344,11 @@ fn section_faults(merged: &Figment, faults: &mut Vec<String>) -> bool {
         merged.extract_inner::<Services>("services").err(),
         merged.extract_inner::<Vectors>("vectors").err(),
         merged.extract_inner::<Log>("log").err(),
+        merged.extract_inner::<BTreeMap<String, Scheduling>>("scheduling").err(),
     ];
     for error in checks.into_iter().flatten() {
         let message = error.to_string();
-        if !message.contains("unknown field") {
+        if !message.contains("unknown field") || message.contains("scheduling") {
             faults.push(message);
         }
     }
@@ -373,6 +384,19 @@ mod tests {
         let text = "[server]\nhttp = \"0.0.0.0:80\"\n[services]\nenabled = [\"billing\"]\n";
         let message = load(text).expect_err("two faults").to_string();
         assert!(message.contains("not a loopback address") && message.contains("no service `billing`"));
+    }
+
+    #[test]
+    fn a_model_may_be_scheduled_by_its_name() {
+        let text = "[scheduling.food]\ninstances = 2\ntimeout_us = 500\n";
+        let config = load(text).expect("valid");
+        assert_eq!(config.scheduling["food"].instances, Some(2));
+        for (wrong, word) in
+            [("timeout_action = \"drop\"", "drop"), ("instances = 0", "instances"), ("speed = 9", "speed")]
+        {
+            let message = load(&format!("[scheduling.food]\n{wrong}\n")).expect_err("refused").to_string();
+            assert!(message.contains("scheduling") && message.contains(word), "{message}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod gateway;
 mod logging;
 mod mlflow;
 mod paths;
+mod scheduling;
 mod secret;
 
 use std::process::ExitCode;

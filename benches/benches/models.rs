@@ -42,7 +42,7 @@ impl Case {
             network: Some(NetworkConfig::Classifier(network)),
             features: vec![],
             forecast: None,
-            batching: BatchingConfig { rows_max: 64, linger_us: 0 },
+            batching: BatchingConfig::new(64),
             golden: GoldenConfig { tolerance: 1e-5 },
             lineage: LineageConfig { seed: 0, rows_train: 0, trained_with: "bench".into(), datasets: vec![] },
             metrics: vec![],

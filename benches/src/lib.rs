@@ -6,6 +6,7 @@
 
 pub mod child;
 pub mod echo;
+pub mod fairness;
 pub mod load;
 pub mod overload;
 pub mod report;

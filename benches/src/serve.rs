@@ -11,6 +11,7 @@ use proto::inference::ModelInferRequest;
 
 use crate::{
     child::Server,
+    fairness,
     load::{Target as Client, request},
     overload,
     report::{Report, Row, Target, machine},
@@ -26,7 +27,7 @@ const OVERLOAD: Duration = Duration::from_secs(10);
 const CONNECTIONS: usize = 4;
 
 /// The parts of the measurement, in their order.
-pub const PARTS: [&str; 5] = ["start", "overload", "unary", "streams", "image"];
+pub const PARTS: [&str; 6] = ["start", "overload", "fairness", "unary", "streams", "image"];
 
 /// What to measure and for how long.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct Options {
     pub echo: Vec<String>,
     /// Arguments that start the server of the slow model.
     pub slow: Vec<String>,
+    /// Arguments that start the server of two models that need the cores.
+    pub two: Vec<String>,
     /// Which of [`PARTS`] to measure; all when empty.
     pub only: Vec<String>,
     /// Length of one phase.
@@ -73,6 +76,13 @@ pub async fn run(
     if options.wants("overload") {
         progress("overload");
         report.rows.extend(overload::run(&start(&options.slow)?, OVERLOAD).await?);
+    }
+    if options.wants("fairness") {
+        progress("a flood on one model");
+        report.rows.extend(fairness::run(&start(&options.two)?, options.phase, options.pairs).await?);
+    }
+    if !["unary", "streams", "image"].iter().any(|part| options.wants(part)) {
+        return Ok(report);
     }
     let (ours, echo) = (start(&options.server)?, start(&options.echo)?);
     let pair = Pair::connect(&ours, &echo).await?;

@@ -1,28 +1,34 @@
 //! The only way in: a cheap handle through which servers, families and benches reach models.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Instant,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use models::Tensor;
 
 use crate::{
-    Candidate, InferError, Limits, ModelState, ModelStatus, Priority, Request, Response, Served, pool::Call,
-    router::Router, start,
+    Candidate, InferError, Limits, ModelState, ModelStatus, Request, Response, Served, Terms,
+    cores::Cores,
+    pool::Call,
+    router::Router,
+    start,
+    tenants::{Seat, Tenants},
 };
 
 /// Why a model that was taken out of service does not answer, in the word of the protocol.
 const UNLOADED: &str = "unloaded";
+
+/// When to come back to a server, or as a tenant, that has too many requests under way.
+const RETRY_AFTER_MS: u64 = 100;
 
 /// State shared by every handle and by the server that owns it.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) router: Router,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) cores: Arc<Cores>,
+    tenants: Tenants,
     pub(crate) required: Vec<String>,
     pub(crate) accepting: AtomicBool,
     inflight: AtomicUsize,
@@ -33,6 +39,8 @@ impl Shared {
         Self {
             router: Router::default(),
             limits: Arc::new(limits),
+            cores: Arc::default(),
+            tenants: Tenants::default(),
             required,
             accepting: AtomicBool::new(false),
             inflight: AtomicUsize::new(0),
@@ -74,9 +82,9 @@ pub struct Readiness {
 impl Handle {
     /// Runs `request` on the model it names.
     pub async fn infer(&self, request: Request) -> Result<Response, InferError> {
-        let Request { model, version, tensors, priority, deadline } = request;
+        let Request { model, version, tensors, terms } = request;
         let served = self.model(&model, version.as_deref())?;
-        self.infer_on(&served, tensors, priority, deadline).await
+        self.infer_on(&served, tensors, terms).await
     }
 
     /// Runs `tensors` on a model that was looked up before. Datatypes, shapes and row counts
@@ -85,12 +93,21 @@ impl Handle {
         &self,
         served: &Served,
         tensors: Vec<Tensor>,
-        priority: Priority,
-        deadline: Option<Instant>,
+        terms: Terms,
     ) -> Result<Response, InferError> {
         let rows = served.signature().check_inputs(&tensors)?;
         let _permit = self.enter(served)?;
-        served.infer(Call { tensors, rows, priority, deadline }).await
+        let _seat = terms.tenant.as_ref().map(|tenant| self.seat(tenant)).transpose()?;
+        served.infer(Call { tensors, rows, terms }).await
+    }
+
+    fn seat(&self, tenant: &Arc<str>) -> Result<Seat<'_>, InferError> {
+        let limit = self.shared.limits.tenant_requests_max;
+        self.shared.tenants.enter(tenant, limit).ok_or_else(|| InferError::TenantBusy {
+            tenant: tenant.to_string(),
+            limit,
+            retry_after_ms: RETRY_AFTER_MS,
+        })
     }
 
     fn enter(&self, served: &Served) -> Result<Permit<'_>, InferError> {
@@ -102,7 +119,10 @@ impl Handle {
             return Err(InferError::Draining);
         }
         if inside >= shared.limits.inflight_requests_max {
-            return Err(InferError::Overloaded { model: served.name().to_owned(), retry_after_ms: 100 });
+            return Err(InferError::Overloaded {
+                model: served.name().to_owned(),
+                retry_after_ms: RETRY_AFTER_MS,
+            });
         }
         Ok(permit)
     }

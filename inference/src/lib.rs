@@ -6,6 +6,8 @@
 //! means, except the `ai` server, which speaks the language of the model families.
 
 mod batcher;
+mod cache;
+mod cores;
 mod cost;
 mod error;
 mod handle;
@@ -20,6 +22,8 @@ mod served;
 pub mod server;
 mod source;
 mod start;
+mod tenants;
+mod traceparent;
 mod warm;
 mod worker;
 
@@ -27,7 +31,8 @@ pub use error::{ErrorCode, InferError};
 pub use handle::{Handle, Readiness};
 pub use limits::Limits;
 pub use measurement::MeasurementSource;
-pub use request::{Priority, Request, Response};
+pub use request::{Priority, Request, Response, Terms};
 pub use served::{ModelState, ModelStatus, Served};
 pub use source::{Loader, ModelSource, Repository};
 pub use start::{Candidate, Server};
+pub use traceparent::TraceId;

@@ -16,6 +16,10 @@ pub struct Limits {
     pub queue_wait_us_min: u64,
     /// Requests inside the scheduler, all models together.
     pub inflight_requests_max: usize,
+    /// Requests inside the scheduler of one tenant.
+    pub tenant_requests_max: usize,
+    /// Bytes of kept answers of one model version, whatever its bundle asks for.
+    pub cache_bytes_max: usize,
     /// Bytes of one request, after decompression.
     pub request_bytes_max: usize,
     /// Rows of one batch, whatever the bundle asks for.
@@ -59,6 +63,8 @@ impl Default for Limits {
             queue_wait_batches_max: 3,
             queue_wait_us_min: 5_000,
             inflight_requests_max: 16_384,
+            tenant_requests_max: 4096,
+            cache_bytes_max: 64 << 20,
             request_bytes_max: 64 << 20,
             batch_rows_max: 1024,
             run_ms_max: 10_000,

@@ -1,4 +1,5 @@
-//! The waiting line of one model version: three priorities, bounded in entries and bytes.
+//! The waiting line of one model version: three priorities, bounded in entries and bytes. Behind each line stands
+//! one of those that have waited too long and are to run none the less.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -31,8 +32,18 @@ pub(crate) struct Entry {
     pub(crate) bytes: usize,
     pub(crate) priority: Priority,
     pub(crate) enqueued: Instant,
+    /// When its answer is worthless.
     pub(crate) deadline: Instant,
+    /// When it has waited too long; none: it may wait until the deadline.
+    pub(crate) expires: Option<Instant>,
     pub(crate) reply: Reply,
+}
+
+/// Tells a waiting entry from all others of its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket {
+    priority: Priority,
+    number: u64,
 }
 
 impl Entry {
@@ -43,11 +54,19 @@ impl Entry {
     }
 }
 
+/// Those of one priority, in order of arrival, with the number of each.
+#[derive(Debug, Default)]
+struct Line {
+    timely: VecDeque<(u64, Entry)>,
+    delayed: VecDeque<(u64, Entry)>,
+    rows: usize,
+}
+
 /// Entries in order of arrival within each priority.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    lines: [VecDeque<Entry>; Priority::ALL.len()],
-    rows: [usize; Priority::ALL.len()],
+    lines: [Line; Priority::ALL.len()],
+    number: u64,
     depth: usize,
     bytes: usize,
 }
@@ -70,41 +89,78 @@ impl Queue {
 
     /// Rows of every priority.
     pub(crate) fn rows(&self) -> usize {
-        self.rows.iter().sum()
+        self.lines.iter().map(|line| line.rows).sum()
     }
 
     /// Rows that run before a newcomer of `priority`.
     pub(crate) fn rows_before(&self, priority: Priority) -> usize {
-        self.rows[..=priority.index()].iter().sum()
+        self.lines[..=priority.index()].iter().map(|line| line.rows).sum()
     }
 
     /// When the oldest entry came.
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.lines.iter().filter_map(|line| line.front()).map(|entry| entry.enqueued).min()
+        let fronts = self.lines.iter().flat_map(|line| [line.timely.front(), line.delayed.front()]);
+        fronts.flatten().map(|(_, entry)| entry.enqueued).min()
     }
 
     /// Puts `entry` at the end of its line. Bounds are the caller's to check.
-    pub(crate) fn push(&mut self, entry: Entry) {
-        let index = entry.priority.index();
-        self.rows[index] += entry.rows;
+    pub(crate) fn push(&mut self, entry: Entry) -> Ticket {
+        let (priority, number) = (entry.priority, self.number);
+        let line = &mut self.lines[priority.index()];
+        self.number += 1;
         self.depth += 1;
         self.bytes += entry.bytes;
-        self.lines[index].push_back(entry);
+        line.rows += entry.rows;
+        line.timely.push_back((number, entry));
+        Ticket { priority, number }
     }
 
     /// The entry that is next.
     pub(crate) fn peek(&self) -> Option<&Entry> {
-        self.lines.iter().find_map(VecDeque::front)
+        self.lines.iter().find_map(Line::front)
     }
 
     /// Takes the entry that is next.
     pub(crate) fn pop(&mut self) -> Option<Entry> {
-        let index = self.lines.iter().position(|line| !line.is_empty())?;
-        let entry = self.lines[index].pop_front()?;
-        self.rows[index] -= entry.rows;
+        let line = self.lines.iter_mut().find(|line| !line.is_empty())?;
+        let (_, entry) = line.timely.pop_front().or_else(|| line.delayed.pop_front())?;
+        line.rows -= entry.rows;
+        self.forget(&entry);
+        Some(entry)
+    }
+
+    /// Puts the entry that is next behind all of its priority that are in time. It has no time to expire any more.
+    pub(crate) fn delay(&mut self) {
+        let Some(line) = self.lines.iter_mut().find(|line| !line.is_empty()) else { return };
+        if let Some((number, mut entry)) = line.timely.pop_front() {
+            entry.expires = None;
+            line.delayed.push_back((number, entry));
+        }
+    }
+
+    /// Takes the entry of `ticket` out, if it still waits.
+    pub(crate) fn withdraw(&mut self, ticket: Ticket) -> Option<Entry> {
+        let line = &mut self.lines[ticket.priority.index()];
+        let at = line.timely.binary_search_by_key(&ticket.number, |(number, _)| *number).ok()?;
+        let (_, entry) = line.timely.remove(at)?;
+        line.rows -= entry.rows;
+        self.forget(&entry);
+        Some(entry)
+    }
+
+    fn forget(&mut self, entry: &Entry) {
         self.depth -= 1;
         self.bytes -= entry.bytes;
-        Some(entry)
+    }
+}
+
+impl Line {
+    fn front(&self) -> Option<&Entry> {
+        self.timely.front().or_else(|| self.delayed.front()).map(|(_, entry)| entry)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.timely.is_empty() && self.delayed.is_empty()
     }
 }
 
@@ -116,6 +172,28 @@ mod tests {
 
     use super::*;
 
+    /// What happens to the queue.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Push {
+            rows: usize,
+            priority: usize,
+        },
+        Pop,
+        Delay,
+        /// The entry that was pushed so many pushes ago leaves.
+        Withdraw(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            5 => (1usize..9, 0usize..3).prop_map(|(rows, priority)| Step::Push { rows, priority }),
+            2 => Just(Step::Pop),
+            1 => Just(Step::Delay),
+            1 => (0usize..8).prop_map(Step::Withdraw),
+        ]
+    }
+
     /// An entry of `rows` rows; `number` tells it apart and is its age in milliseconds before `now`.
     fn entry(number: usize, rows: usize, priority: usize, now: Instant) -> Entry {
         Entry {
@@ -125,6 +203,7 @@ mod tests {
             priority: Priority::ALL[priority],
             enqueued: now + Duration::from_millis(number as u64),
             deadline: now + Duration::from_secs(60),
+            expires: None,
             reply: oneshot::channel().0,
         }
     }
@@ -132,35 +211,56 @@ mod tests {
     proptest! {
         /// The queue against a plain list that is sorted each time: what is next, and every count.
         #[test]
-        fn the_lines_are_a_list_in_order_of_urgency_and_arrival(
-            steps in prop::collection::vec(prop::option::weighted(0.6, (1usize..9, 0usize..3)), 0..60),
-        ) {
+        fn the_lines_are_a_list_in_order_of_urgency_and_arrival(steps in prop::collection::vec(step(), 0..60)) {
             let now = Instant::now();
-            let (mut queue, mut list) = (Queue::default(), Vec::new());
+            let (mut queue, mut tickets, mut delays) = (Queue::default(), Vec::new(), 0);
+            // Priority, 0 or the place among the delayed, number, rows.
+            let mut list: Vec<(usize, usize, usize, usize)> = Vec::new();
             for (number, step) in steps.into_iter().enumerate() {
+                list.sort_unstable();
                 match step {
-                    Some((rows, priority)) => {
-                        queue.push(entry(number, rows, priority, now));
-                        list.push((priority, number, rows));
+                    Step::Push { rows, priority } => {
+                        tickets.push((number, queue.push(entry(number, rows, priority, now))));
+                        list.push((priority, 0, number, rows));
                     }
-                    None => {
-                        list.sort_unstable();
+                    Step::Pop => {
                         let first = (!list.is_empty()).then(|| list.remove(0));
                         let peeked = queue.peek().map(|entry| (entry.priority.index(), entry.rows));
-                        prop_assert_eq!(peeked, first.map(|(priority, _, rows)| (priority, rows)));
+                        prop_assert_eq!(peeked, first.map(|(priority, _, _, rows)| (priority, rows)));
                         let popped = queue.pop().map(|entry| entry.enqueued);
-                        let expected = first.map(|(_, number, _)| now + Duration::from_millis(number as u64));
+                        let expected = first.map(|(_, _, number, _)| now + Duration::from_millis(number as u64));
                         prop_assert_eq!(popped, expected);
                     }
+                    Step::Delay => {
+                        queue.delay();
+                        if let Some(first) = list.first_mut().filter(|first| first.1 == 0) {
+                            delays += 1;
+                            first.1 = delays;
+                        }
+                    }
+                    Step::Withdraw(ago) => {
+                        let Some((number, ticket)) = tickets.iter().rev().nth(ago).copied() else { continue };
+                        let at = list.iter().position(|entry| entry.1 == 0 && entry.2 == number);
+                        let left = queue.withdraw(ticket).map(|entry| entry.rows);
+                        prop_assert_eq!(left, at.map(|at| list.remove(at).3));
+                    }
                 }
-                let rows: usize = list.iter().map(|(_, _, rows)| rows).sum();
+                let rows: usize = list.iter().map(|entry| entry.3).sum();
                 prop_assert_eq!((queue.depth(), queue.rows(), queue.bytes()), (list.len(), rows, rows * 4));
                 prop_assert_eq!(queue.is_empty(), list.is_empty());
                 for priority in Priority::ALL {
-                    let before = list.iter().filter(|(other, _, _)| *other <= priority.index());
-                    prop_assert_eq!(queue.rows_before(priority), before.map(|(_, _, rows)| rows).sum::<usize>());
+                    let before = list.iter().filter(|entry| entry.0 <= priority.index());
+                    prop_assert_eq!(queue.rows_before(priority), before.map(|entry| entry.3).sum::<usize>());
                 }
-                let oldest = list.iter().map(|(_, number, _)| *number).min();
+                // A delayed entry is older than the delayed behind it only within its line.
+                list.sort_unstable();
+                let fronts = |delayed: bool| {
+                    let list = &list;
+                    (0..3).filter_map(move |line| {
+                        list.iter().find(|entry| entry.0 == line && (entry.1 > 0) == delayed).map(|entry| entry.2)
+                    })
+                };
+                let oldest = fronts(false).chain(fronts(true)).min();
                 let oldest = oldest.map(|number| now + Duration::from_millis(number as u64));
                 prop_assert_eq!(queue.oldest(), oldest);
             }

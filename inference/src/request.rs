@@ -1,8 +1,13 @@
 //! What a caller asks of a model and what it gets.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use models::Tensor;
+
+use crate::TraceId;
 
 /// How urgent a request is. Within one priority, first come is first served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -40,6 +45,21 @@ impl Priority {
     }
 }
 
+/// On what terms an answer is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// How urgent it is.
+    pub priority: Priority,
+    /// When the answer is worthless; the server's own limit applies besides.
+    pub deadline: Option<Instant>,
+    /// How long it may wait, where the model's policy lets a request say so. Once it runs it has no meaning.
+    pub timeout: Option<Duration>,
+    /// For whom; none: nobody's share of the server is used.
+    pub tenant: Option<Arc<str>>,
+    /// The recorded trace it belongs to.
+    pub trace: Option<TraceId>,
+}
+
 /// Rows for one model.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -49,16 +69,26 @@ pub struct Request {
     pub version: Option<String>,
     /// Inputs in signature order, all with the same first dimension.
     pub tensors: Vec<Tensor>,
-    /// How urgent it is.
-    pub priority: Priority,
-    /// When the answer is worthless; the server's own limit applies besides.
-    pub deadline: Option<Instant>,
+    /// On what terms.
+    pub terms: Terms,
 }
 
 impl Request {
     /// An interactive request to the version of `model` that serves.
     pub fn new(model: impl Into<String>, tensors: Vec<Tensor>) -> Self {
         Self { model: model.into(), tensors, ..Self::default() }
+    }
+
+    /// The same with another priority.
+    pub fn with_priority(mut self, priority: Priority) -> Self {
+        self.terms.priority = priority;
+        self
+    }
+
+    /// The same with a deadline.
+    pub fn with_deadline(mut self, deadline: Instant) -> Self {
+        self.terms.deadline = Some(deadline);
+        self
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use models::{Bundle, ModelError, Signature};
+use models::{Bundle, ModelError, Signature, bundle::BatchingConfig};
 
 use crate::{
     InferError, Limits, ModelSource, Response,
+    cores::Cores,
     monitor::Statistics,
     pool::{Call, Pool},
     worker,
@@ -50,9 +51,13 @@ pub struct Served {
 impl Served {
     /// Loads and warms up every instance, then starts the workers. This takes as long as the
     /// weights need and belongs on a thread of its own.
-    pub(crate) fn load(source: ModelSource, limits: Arc<Limits>) -> Result<Self, ModelError> {
+    pub(crate) fn load(
+        source: ModelSource,
+        limits: Arc<Limits>,
+        cores: Arc<Cores>,
+    ) -> Result<Self, ModelError> {
         let instances = source.instances.max(1);
-        let pool = Arc::new(Pool::new(source, limits));
+        let pool = Pool::new(source, limits, cores);
         pool.load_first()?;
         (0..instances).for_each(|_| worker::spawn(&pool));
         Ok(Self { pool })
@@ -116,9 +121,9 @@ impl Served {
         self.pool.source.instances.max(1)
     }
 
-    /// Microseconds a batch that is not full waits for more rows.
-    pub fn linger_us(&self) -> u64 {
-        self.pool.source.linger_us
+    /// How its requests wait and are put together.
+    pub fn batching(&self) -> &BatchingConfig {
+        &self.pool.source.batching
     }
 
     /// Its row of the list.

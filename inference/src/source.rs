@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc};
 
-use models::{Bundle, Engine, Model, ModelError, Signature};
+use models::{Bundle, Engine, Model, ModelError, Signature, bundle::BatchingConfig};
 
 use crate::Candidate;
 
@@ -34,12 +34,12 @@ pub struct ModelSource {
     pub task: String,
     /// Inputs and outputs.
     pub signature: Signature,
-    /// Rows that one batch may have.
-    pub rows_max: usize,
-    /// Microseconds a batch that is not full waits for more rows; 0 for none.
-    pub linger_us: u64,
+    /// How requests wait and are put together.
+    pub batching: BatchingConfig,
     /// Instances, each run by at most one thread at a time.
     pub instances: usize,
+    /// Threads that compute while one instance runs.
+    pub threads: usize,
     /// The bundle, where there is one.
     pub bundle: Option<Arc<Bundle>>,
     /// Loads an instance; called again when one is replaced.
@@ -65,7 +65,7 @@ impl ModelSource {
             platform: name.to_owned(),
             family: config.family.name().to_owned(),
             task: config.task.clone(),
-            linger_us: config.batching.linger_us,
+            batching: config.batching.clone(),
             bundle: Some(Arc::clone(bundle)),
             ..Self::new(
                 &config.name,
@@ -92,9 +92,9 @@ impl ModelSource {
             family: "generic".into(),
             task: String::new(),
             signature,
-            rows_max,
-            linger_us: 0,
+            batching: BatchingConfig::new(rows_max),
             instances: 1,
+            threads: 1,
             bundle: None,
             load,
         }

@@ -130,7 +130,7 @@ pub(crate) fn install(shared: &Arc<Shared>, candidate: Candidate) -> Result<(), 
         live: false,
         state: ModelState::Ready,
     };
-    match Served::load(source, Arc::clone(&shared.limits)) {
+    match Served::load(source, Arc::clone(&shared.limits), Arc::clone(&shared.cores)) {
         Ok(served) => {
             let replaced = shared.router.install(&Arc::new(served), live);
             // Requests that already hold the old version finish on it; the last one ends it.

@@ -30,7 +30,9 @@ fn load(config: Config) -> (Server, Arc<Shelf>) {
         catalogue.entries().iter().partition(|entry| entry.bundle().is_some());
     let candidates = sound.into_iter().filter_map(|entry| shelf.candidate(&catalogue, entry)).collect();
     let refused = refused.into_iter().map(refusal).collect();
-    (Server::serve(Limits::default(), Vec::new(), candidates, refused), Arc::new(shelf))
+    let tenant_requests_max = shelf.config.server.tenant_requests_max;
+    let limits = Limits { tenant_requests_max, ..Limits::default() };
+    (Server::serve(limits, Vec::new(), candidates, refused), Arc::new(shelf))
 }
 
 /// The bundle folders and the engines that run what lies there.
@@ -91,7 +93,15 @@ fn source(bundle: &Arc<Bundle>, engines: &[Arc<dyn Engine>], config: &Config) ->
         EngineKind::Candle if source.family == Family::Encoder.name() => 1,
         EngineKind::Candle => cores().min(CANDLE_INSTANCES_MAX),
     };
-    ModelSource { instances, ..source }
+    let threads = match bundle.config().engine {
+        EngineKind::Onnx => config.models.onnx_threads,
+        EngineKind::Candle => 1,
+    };
+    let source = ModelSource { instances, threads, ..source };
+    match config.scheduling.get(&source.name) {
+        Some(scheduling) => scheduling.apply(source),
+        None => source,
+    }
 }
 
 fn refusal(entry: &Entry) -> ModelStatus {

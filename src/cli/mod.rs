@@ -333,6 +333,9 @@ pub(crate) enum BenchCommand {
     /// A model of 5 ms per batch of 8, to be overloaded.
     #[command(hide = true)]
     Slow,
+    /// Two models that need the cores, of which one is flooded.
+    #[command(hide = true)]
+    Two,
 }
 
 /// Arguments of `bench serve`.

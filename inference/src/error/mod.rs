@@ -63,6 +63,24 @@ pub enum InferError {
         /// Time after which a place is likely.
         retry_after_ms: u64,
     },
+    /// By what the model is known to cost, the answer would come too late.
+    #[error("model '{model}' cannot answer before the deadline; its queue takes {retry_after_ms} ms")]
+    CannotMeet {
+        /// Model name.
+        model: String,
+        /// Time after which the queue is worked off.
+        retry_after_ms: u64,
+    },
+    /// The tenant has as many requests under way as it may.
+    #[error("tenant '{tenant}' has {limit} requests under way; retry in {retry_after_ms} ms")]
+    TenantBusy {
+        /// Who asked.
+        tenant: String,
+        /// The limit.
+        limit: usize,
+        /// Time after which a place is likely.
+        retry_after_ms: u64,
+    },
     /// The caller's deadline passed first.
     #[error("deadline passed before model '{model}' answered")]
     DeadlineExceeded {
@@ -157,9 +175,9 @@ impl InferError {
                 ErrorCode::NotFound
             }
             Self::TooLarge { .. } => ErrorCode::PayloadTooLarge,
-            Self::Overloaded { .. } => ErrorCode::ResourceExhausted,
+            Self::Overloaded { .. } | Self::TenantBusy { .. } => ErrorCode::ResourceExhausted,
             Self::Unavailable { .. } | Self::Draining => ErrorCode::Unavailable,
-            Self::DeadlineExceeded { .. } => ErrorCode::DeadlineExceeded,
+            Self::DeadlineExceeded { .. } | Self::CannotMeet { .. } => ErrorCode::DeadlineExceeded,
             Self::Unsupported(_) => ErrorCode::Unimplemented,
             Self::Failed { .. } | Self::LoadFailed { .. } => ErrorCode::Internal,
         }
@@ -168,7 +186,9 @@ impl InferError {
     /// When to come back, where that helps.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Overloaded { retry_after_ms, .. } => Some(Duration::from_millis(*retry_after_ms)),
+            Self::Overloaded { retry_after_ms, .. }
+            | Self::CannotMeet { retry_after_ms, .. }
+            | Self::TenantBusy { retry_after_ms, .. } => Some(Duration::from_millis(*retry_after_ms)),
             Self::Draining => Some(Duration::from_secs(1)),
             Self::UnknownModel { .. }
             | Self::UnknownVersion { .. }

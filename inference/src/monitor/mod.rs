@@ -3,32 +3,33 @@
 //! Handles are looked up once, when a model version is installed; recording is a few atomic
 //! operations and never touches a label.
 
+mod exposition;
+mod histogram;
 mod statistics;
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use metrics::{Counter, Gauge, Histogram, Unit};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics::{Counter, Gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
+use self::histogram::{Stage, Stages};
 pub use self::statistics::{BatchStatistics, Spent, Statistics};
-pub(crate) use self::statistics::{Spans, Tally};
-use crate::{ErrorCode, Response};
+pub(crate) use self::{
+    exposition::Form,
+    statistics::{Spans, Tally},
+};
+use crate::{ErrorCode, TraceId};
 
-const QUEUE: &str = "manpasik_inference_queue_seconds";
-const COMPUTE: &str = "manpasik_inference_compute_seconds";
-const TOTAL: &str = "manpasik_inference_request_seconds";
 const REQUESTS: &str = "manpasik_inference_requests_total";
 const ROWS: &str = "manpasik_inference_rows_total";
 const BATCHES: &str = "manpasik_inference_batches_total";
 const ABANDONED: &str = "manpasik_inference_abandoned_total";
 const REPLACED: &str = "manpasik_inference_instances_replaced_total";
+const CACHE: &str = "manpasik_inference_cache_total";
 const DEPTH: &str = "manpasik_inference_queue_depth";
-
-/// Bucket bounds in seconds: a tiny model takes microseconds, an image tens of milliseconds.
-const BUCKETS: [f64; 17] = [
-    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
-    0.25, 0.5, 1.0, 5.0,
-];
 
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
@@ -39,23 +40,18 @@ pub fn install() -> Option<PrometheusHandle> {
 }
 
 fn build() -> Option<PrometheusHandle> {
-    let builder = [QUEUE, COMPUTE, TOTAL].into_iter().try_fold(PrometheusBuilder::new(), |builder, name| {
-        builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &BUCKETS)
-    });
-    let handle = builder.ok()?.install_recorder().ok()?;
+    let handle = PrometheusBuilder::new().install_recorder().ok()?;
     describe();
     Some(handle)
 }
 
 fn describe() {
-    metrics::describe_histogram!(QUEUE, Unit::Seconds, "Time from admission to the start of the batch");
-    metrics::describe_histogram!(COMPUTE, Unit::Seconds, "Time the batch of a request ran");
-    metrics::describe_histogram!(TOTAL, Unit::Seconds, "Time from arrival at the scheduler to the answer");
     metrics::describe_counter!(REQUESTS, "Requests by outcome");
     metrics::describe_counter!(ROWS, "Rows that were run");
     metrics::describe_counter!(BATCHES, "Batches that were run");
     metrics::describe_counter!(ABANDONED, "Requests whose caller left before they ran");
     metrics::describe_counter!(REPLACED, "Instances replaced after a panic or a hang");
+    metrics::describe_counter!(CACHE, "Requests to models that keep answers, by whether one was kept");
     metrics::describe_gauge!(DEPTH, "Requests that wait");
 }
 
@@ -66,32 +62,48 @@ pub(crate) fn upkeep() {
     }
 }
 
+/// How long one answered request took, and where.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Times {
+    /// In the queue.
+    pub queue: Duration,
+    /// While the rows of its batch were put together.
+    pub input: Duration,
+    /// While the model ran.
+    pub compute: Duration,
+    /// While the rows of its batch were taken apart.
+    pub output: Duration,
+    /// From arrival to answer.
+    pub total: Duration,
+}
+
 /// Handles of one model version.
-pub(crate) struct ModelMetrics {
-    queue: Histogram,
-    compute: Histogram,
-    total: Histogram,
+pub struct ModelMetrics {
+    stages: Arc<Stages>,
     answered: Counter,
     refused: [Counter; ErrorCode::ALL.len()],
     rows: Counter,
     batches: Counter,
     abandoned: Counter,
     replaced: Counter,
+    hits: Counter,
+    misses: Counter,
     depth: Gauge,
 }
 
 impl ModelMetrics {
     /// Looks up every handle.
-    pub(crate) fn new(model: &str, version: &str) -> Self {
+    pub fn new(model: &str, version: &str) -> Self {
         let labels = [("model", model.to_owned()), ("version", version.to_owned())];
         let outcome = |outcome: &'static str| {
             metrics::counter!(REQUESTS, "model" => model.to_owned(), "version" => version.to_owned(),
                 "outcome" => outcome)
         };
+        let cache = |result: &'static str| metrics::counter!(CACHE, "model" => model.to_owned(), "version" => version.to_owned(), "result" => result);
         Self {
-            queue: metrics::histogram!(QUEUE, &labels),
-            compute: metrics::histogram!(COMPUTE, &labels),
-            total: metrics::histogram!(TOTAL, &labels),
+            hits: cache("hit"),
+            misses: cache("miss"),
+            stages: histogram::of(model, version),
             answered: outcome("ok"),
             refused: ErrorCode::ALL.map(|code| outcome(code.as_str())),
             rows: metrics::counter!(ROWS, &labels),
@@ -102,12 +114,24 @@ impl ModelMetrics {
         }
     }
 
-    /// One request was answered after `total`.
-    pub(crate) fn answered(&self, response: &Response, total: Duration) {
+    /// One request, of `trace`, was answered.
+    pub fn answered(&self, times: Times, trace: Option<TraceId>) {
+        let Times { queue, input, compute, output, total } = times;
         self.answered.increment(1);
-        self.queue.record(seconds(response.queue_us));
-        self.compute.record(seconds(response.compute_us));
-        self.total.record(total.as_secs_f64());
+        let stages = [queue, input, compute, output, total];
+        Stage::ALL.into_iter().zip(stages).for_each(|(stage, time)| self.stages.record(stage, time, trace));
+    }
+
+    /// One request was answered after `total` with an answer that was kept.
+    pub(crate) fn hit(&self, total: Duration, trace: Option<TraceId>) {
+        self.hits.increment(1);
+        self.answered.increment(1);
+        self.stages.record(Stage::Total, total, trace);
+    }
+
+    /// For one request no answer was kept.
+    pub(crate) fn missed(&self) {
+        self.misses.increment(1);
     }
 
     /// One request was refused or failed.
@@ -138,8 +162,4 @@ impl ModelMetrics {
     pub(crate) fn depth(&self, depth: usize) {
         self.depth.set(depth as f64);
     }
-}
-
-fn seconds(micros: u64) -> f64 {
-    Duration::from_micros(micros).as_secs_f64()
 }

@@ -58,6 +58,10 @@ pub struct Statistics {
     pub infer: Spent,
     /// Time in which their rows were taken apart.
     pub output: Spent,
+    /// Answers that were kept: how many, and the time of finding them.
+    pub cache_hit: Spent,
+    /// Requests for which none was kept: how many, and the time of looking and of keeping the answer.
+    pub cache_miss: Spent,
     /// The batches by their rows, ascending.
     pub by_rows: Vec<BatchStatistics>,
 }
@@ -84,7 +88,27 @@ pub(crate) struct Tally {
     input_ns: AtomicU64,
     infer_ns: AtomicU64,
     output_ns: AtomicU64,
+    hits: Counted,
+    misses: Counted,
     by_rows: Box<[BatchTally]>,
+}
+
+/// The counters behind a [`Spent`].
+#[derive(Debug, Default)]
+struct Counted {
+    count: AtomicU64,
+    ns: AtomicU64,
+}
+
+impl Counted {
+    fn add(&self, time: Duration) {
+        self.count.fetch_add(1, Relaxed);
+        add(&self.ns, time);
+    }
+
+    fn read(&self) -> Spent {
+        Spent { count: self.count.load(Relaxed), ns: self.ns.load(Relaxed) }
+    }
 }
 
 impl Tally {
@@ -102,6 +126,8 @@ impl Tally {
             input_ns: zero(),
             infer_ns: zero(),
             output_ns: zero(),
+            hits: Counted::default(),
+            misses: Counted::default(),
             by_rows: (0..rows_max).map(|_| BatchTally::default()).collect(),
         }
     }
@@ -114,6 +140,18 @@ impl Tally {
         add(&self.infer_ns, ran.saturating_sub(spans.input + spans.output));
         add(&self.input_ns, spans.input);
         add(&self.output_ns, spans.output);
+    }
+
+    /// One request was answered `total` after it came, with an answer that was kept.
+    pub(crate) fn hit(&self, total: Duration) {
+        self.hits.add(total);
+        self.answered.fetch_add(1, Relaxed);
+        add(&self.success_ns, total);
+    }
+
+    /// For one request no answer was kept; looking and keeping took `took`.
+    pub(crate) fn missed(&self, took: Duration) {
+        self.misses.add(took);
     }
 
     /// One request got no answer.
@@ -135,7 +173,10 @@ impl Tally {
     /// Everything up to now.
     pub(crate) fn read(&self) -> Statistics {
         let answered = self.answered.load(Relaxed);
-        let of = |ns: &AtomicU64| Spent { count: answered, ns: ns.load(Relaxed) };
+        let (cache_hit, cache_miss) = (self.hits.read(), self.misses.read());
+        // Kept answers neither waited nor ran.
+        let ran = answered.saturating_sub(cache_hit.count);
+        let of = |ns: &AtomicU64| Spent { count: ran, ns: ns.load(Relaxed) };
         let by_rows: Vec<BatchStatistics> = (1..)
             .zip(&self.by_rows)
             .filter(|(_, batch)| batch.count.load(Relaxed) > 0)
@@ -145,12 +186,14 @@ impl Tally {
             last_inference_ms: self.last_ms(),
             rows: by_rows.iter().map(|batch| batch.rows * batch.infer.count).sum(),
             batches: by_rows.iter().map(|batch| batch.infer.count).sum(),
-            success: of(&self.success_ns),
+            success: Spent { count: answered, ns: self.success_ns.load(Relaxed) },
             fail: Spent { count: self.failed.load(Relaxed), ns: self.fail_ns.load(Relaxed) },
             queue: of(&self.queue_ns),
             input: of(&self.input_ns),
             infer: of(&self.infer_ns),
             output: of(&self.output_ns),
+            cache_hit,
+            cache_miss,
             by_rows,
         }
     }
@@ -206,9 +249,13 @@ mod tests {
         tally.answered(ns(100), ns(10), ns(25), spans);
         tally.answered(ns(50), ns(0), ns(5), Spans::default());
         tally.failed(ns(7));
+        tally.missed(ns(4));
+        tally.hit(ns(1));
         let read = tally.read();
         assert_eq!((read.rows, read.batches), (4, 1), "a size beyond the limit is not counted");
-        assert_eq!(read.success, Spent { count: 2, ns: 150 });
+        assert_eq!(read.success, Spent { count: 3, ns: 151 });
+        assert_eq!((read.cache_hit, read.cache_miss), (Spent { count: 1, ns: 1 }, Spent { count: 1, ns: 4 }));
+        assert_eq!(read.infer.count, 2, "a kept answer did not run");
         assert_eq!(read.fail, Spent { count: 1, ns: 7 });
         assert_eq!((read.queue.ns, read.input.ns, read.infer.ns, read.output.ns), (10, 3, 25, 2));
         let batch = read.by_rows[0];

@@ -6,44 +6,33 @@
 //! whoever finishes with an instance next, a worker thread or a caller, takes everything
 //! that fits as one batch. Slow models therefore never run on the asynchronous runtime.
 
+mod admit;
 mod run;
 mod state;
 
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
-use models::Tensor;
-use tokio::sync::oneshot;
+use models::{Tensor, bundle::TimeoutAction};
 
-pub(crate) use self::state::Turn;
-use self::state::{OwnTurn, Part, State};
+use self::{admit::Admitted, state::State};
+pub(crate) use self::{admit::Call, state::Turn};
 use crate::{
-    InferError, Limits, ModelSource, Priority, Response,
-    batcher::{BatchLimits, Plan, form_batch},
+    InferError, Limits, ModelSource, Response,
+    batcher::{self, BatchLimits, Plan, form_batch},
+    cache::Cache,
+    cores::Cores,
     cost::Cost,
-    monitor::{ModelMetrics, Statistics, Tally},
-    queue::{Entry, Outcome, Reply},
+    monitor::{ModelMetrics, Spans, Statistics, Tally, Times},
+    queue::{Outcome, Reply},
 };
-
-/// A checked request on its way into a pool.
-pub(crate) struct Call {
-    pub(crate) tensors: Vec<Tensor>,
-    pub(crate) rows: usize,
-    pub(crate) priority: Priority,
-    pub(crate) deadline: Option<Instant>,
-}
 
 /// What a worker thread does next.
 pub(crate) enum Job {
     Load,
     Run(Turn),
-}
-
-enum Admitted {
-    Now(OwnTurn),
-    Queued(oneshot::Receiver<Result<Outcome, InferError>>),
 }
 
 /// See the module.
@@ -52,30 +41,40 @@ pub(crate) struct Pool {
     pub(crate) name: Arc<str>,
     pub(crate) version: Arc<str>,
     limits: Arc<Limits>,
+    cores: Arc<Cores>,
     batch: BatchLimits,
     cost: Cost,
+    cache: Option<Cache>,
     metrics: ModelMetrics,
     tally: Tally,
     state: Mutex<State>,
     wake: Condvar,
+    /// The pool itself, for those who are to wake it.
+    me: Weak<Self>,
 }
 
 impl Pool {
     /// A pool without instances; `load_first` fills it.
-    pub(crate) fn new(source: ModelSource, limits: Arc<Limits>) -> Self {
-        let rows_max = source.rows_max.clamp(1, limits.batch_rows_max.max(1));
-        Self {
+    pub(crate) fn new(source: ModelSource, limits: Arc<Limits>, cores: Arc<Cores>) -> Arc<Self> {
+        let batching = &source.batching;
+        let rows_max = batching.rows_max.clamp(1, limits.batch_rows_max.max(1));
+        let delays = batching.queue.timeout_action == TimeoutAction::Delay;
+        let cache_bytes = batching.cache_bytes_max.min(limits.cache_bytes_max);
+        Arc::new_cyclic(|me| Self {
             name: source.name.as_str().into(),
             version: source.version.as_str().into(),
-            batch: BatchLimits { rows_max },
+            batch: BatchLimits { rows_max, delays },
+            cache: (cache_bytes > 0).then(|| Cache::new(cache_bytes)),
             tally: Tally::new(rows_max),
             cost: Cost::default(),
             metrics: ModelMetrics::new(&source.name, &source.version),
             state: Mutex::default(),
             wake: Condvar::new(),
+            me: me.clone(),
             source,
             limits,
-        }
+            cores,
+        })
     }
 
     /// Rows that one request may have.
@@ -83,19 +82,40 @@ impl Pool {
         self.batch.rows_max
     }
 
-    /// Runs one request, at once or in a batch with others.
+    /// Answers one request: with an answer that was kept, at once, or in a batch with others.
     pub(crate) async fn infer(&self, call: Call) -> Result<Response, InferError> {
         let arrived = Instant::now();
-        let result = self.outcome(call, arrived).await;
-        match result {
+        let Some(cache) = &self.cache else { return self.run_call(call, arrived).await };
+        let key = cache.key(&call.tensors);
+        if let Some(tensors) = cache.get(key) {
+            self.check_open(&self.lock())?;
+            let total = arrived.elapsed();
+            self.tally.hit(total);
+            let response = self.response(tensors, Duration::ZERO, Duration::ZERO);
+            self.metrics.hit(total, call.terms.trace);
+            return Ok(response);
+        }
+        let looked = arrived.elapsed();
+        let response = self.run_call(call, arrived).await?;
+        let answered = Instant::now();
+        cache.put(key, &response.tensors);
+        self.metrics.missed();
+        self.tally.missed(looked + answered.elapsed());
+        Ok(response)
+    }
+
+    async fn run_call(&self, call: Call, arrived: Instant) -> Result<Response, InferError> {
+        let trace = call.terms.trace;
+        match self.outcome(call, arrived).await {
             Ok(outcome) => {
                 let total = arrived.elapsed();
-                let queued = outcome.started.saturating_duration_since(arrived);
+                let queue = outcome.started.saturating_duration_since(arrived);
                 let ran = outcome.finished.saturating_duration_since(outcome.started);
-                self.tally.answered(total, queued, ran, outcome.spans);
-                let response = self.response(outcome.tensors, queued, ran);
-                self.metrics.answered(&response, total);
-                Ok(response)
+                let Spans { input, output } = outcome.spans;
+                self.tally.answered(total, queue, ran, outcome.spans);
+                let compute = ran.saturating_sub(input + output);
+                self.metrics.answered(Times { queue, input, compute, output, total }, trace);
+                Ok(self.response(outcome.tensors, queue, ran))
             }
             Err(error) => {
                 self.tally.failed(arrived.elapsed());
@@ -107,78 +127,17 @@ impl Pool {
 
     async fn outcome(&self, call: Call, arrived: Instant) -> Result<Outcome, InferError> {
         let latest = arrived + self.limits.deadline_max();
-        let deadline = call.deadline.map_or(latest, |deadline| deadline.min(latest));
+        let deadline = call.terms.deadline.map_or(latest, |deadline| deadline.min(latest));
         match self.admit(call, arrived, deadline)? {
             Admitted::Now(turn) => self.run_own(turn),
-            Admitted::Queued(receiver) => match tokio::time::timeout_at(deadline.into(), receiver).await {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(self.failed()),
-                Err(_) => Err(self.too_late()),
-            },
+            Admitted::Queued(place) => self.wait(place, deadline).await,
         }
-    }
-
-    fn admit(&self, call: Call, now: Instant, deadline: Instant) -> Result<Admitted, InferError> {
-        if deadline <= now {
-            return Err(self.too_late());
-        }
-        if call.rows > self.batch.rows_max {
-            let reason =
-                format!("model takes at most {} rows at once, got {}", self.batch.rows_max, call.rows);
-            return Err(InferError::input("inputs", reason));
-        }
-        let mut state = self.lock();
-        self.check_open(&state)?;
-        if state.queue.is_empty() && !state.idle.is_empty() && self.is_quick(call.rows) {
-            let turn = state.begin_own(Part { tensors: call.tensors, rows: call.rows }, now);
-            return turn.map(Admitted::Now).ok_or_else(|| self.failed());
-        }
-        let (reply, receiver) = oneshot::channel();
-        let bytes = call.tensors.iter().map(|tensor| tensor.data().len()).sum();
-        self.check_room(&state, call.priority, bytes)?;
-        let Call { tensors, rows, priority, deadline: _ } = call;
-        state.queue.push(Entry { tensors, rows, bytes, priority, enqueued: now, deadline, reply });
-        let idle = !state.idle.is_empty();
-        drop(state);
-        if idle {
-            self.wake.notify_one();
-        }
-        Ok(Admitted::Queued(receiver))
-    }
-
-    fn check_open(&self, state: &State) -> Result<(), InferError> {
-        if state.closed {
-            return Err(InferError::Draining);
-        }
-        match state.broken() {
-            Some(reason) => Err(self.unavailable(reason)),
-            None => Ok(()),
-        }
-    }
-
-    /// The admission point: depth and bytes for everybody, and the expected wait for everybody
-    /// who is waiting for an answer.
-    fn check_room(&self, state: &State, priority: Priority, bytes: usize) -> Result<(), InferError> {
-        let limits = &self.limits;
-        let batch = self.cost.estimate(self.batch.rows_max).unwrap_or_default();
-        let ahead = state.queue.rows_before(priority) / self.batch.rows_max + usize::from(state.is_busy());
-        let wait = batch.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX));
-        let allowed = batch
-            .saturating_mul(limits.queue_wait_batches_max)
-            .max(Duration::from_micros(limits.queue_wait_us_min));
-        let full = state.queue.depth() >= limits.queue_depth_max
-            || state.queue.bytes().saturating_add(bytes) > limits.queue_bytes_max;
-        if full || (priority != Priority::Bulk && wait >= allowed) {
-            let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
-            return Err(InferError::Overloaded { model: self.name.to_string(), retry_after_ms });
-        }
-        Ok(())
     }
 
     /// Whether `rows` rows run on the caller's task.
     fn is_quick(&self, rows: usize) -> bool {
         let limit = Duration::from_micros(self.limits.inline_us_max);
-        self.source.linger_us == 0 && self.cost.estimate(rows).is_some_and(|cost| cost <= limit)
+        self.source.batching.linger_us == 0 && self.cost.estimate(rows).is_some_and(|cost| cost <= limit)
     }
 
     /// Blocks a worker thread until there is something to do; `None` when the pool is closed
@@ -196,41 +155,64 @@ impl Pool {
                 state.retry_at = None;
                 return Some(Job::Load);
             }
-            let ready = !state.queue.is_empty() && !state.idle.is_empty();
-            let pause = if ready { self.linger(&state, now) } else { state.retry_at.map(|at| at - now) };
+            let waits = !state.queue.is_empty() && !state.idle.is_empty();
+            let linger = if waits { self.linger(&state, now) } else { None };
+            let ready = waits && linger.is_none() && self.take_core(&state);
+            let pause = linger.or_else(|| state.retry_at.map(|at| at - now)).filter(|_| !ready);
             state = match pause {
-                None if ready => match self.take_turn(&mut state, true, now) {
-                    Some(turn) => return Some(Job::Run(turn)),
-                    None => continue,
-                },
+                None if ready => {
+                    if let Some(turn) = self.take_turn(&mut state, true, now) {
+                        return Some(Job::Run(turn));
+                    }
+                    drop(state);
+                    self.cores.end(self.source.threads);
+                    self.lock()
+                }
                 None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(pause) => self.wake.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0,
             };
         }
     }
 
+    /// Counts the next turn of a worker in, if a core may be used for it.
+    fn take_core(&self, state: &State) -> bool {
+        self.cores.begin(self.source.threads, state.computes(), &self.me)
+    }
+
+    /// Wakes a worker: a core may be spare.
+    pub(crate) fn nudge(&self) {
+        // A worker that is about to wait holds the lock.
+        drop(self.lock());
+        self.wake.notify_one();
+    }
+
     /// How much longer a batch that is not full waits for company.
     fn linger(&self, state: &State, now: Instant) -> Option<Duration> {
-        if self.source.linger_us == 0 || state.closed || state.queue.rows() >= self.batch.rows_max {
+        let enough = self.source.batching.preferred_rows.first().map_or(self.batch.rows_max, |rows| *rows);
+        if self.source.batching.linger_us == 0 || state.closed || state.queue.rows() >= enough {
             return None;
         }
-        let until = state.queue.oldest()? + Duration::from_micros(self.source.linger_us);
+        let until = state.queue.oldest()? + Duration::from_micros(self.source.batching.linger_us);
         until.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 
     fn take_turn(&self, state: &mut State, on_worker: bool, now: Instant) -> Option<Turn> {
         let limits = self.share(state);
-        let mut plan = form_batch(&mut state.queue, limits, now);
+        let mut plan = form_batch(&mut state.queue, limits, &self.cost, now);
         self.dismiss(&mut plan);
         if plan.batch.is_empty() { None } else { state.begin(plan, on_worker, now) }
     }
 
-    /// What one turn may take: with several instances idle, the waiting rows are spread over them. Were
+    /// What one turn may take: with several instances idle and cores for them, the waiting rows are spread over
+    /// them. Were
     /// they run as one batch, its callers would all come back together and meet in one batch again, with
     /// the other instances idle for good.
     fn share(&self, state: &State) -> BatchLimits {
-        let share = state.queue.rows().div_ceil(state.idle.len().max(1)).max(1);
-        BatchLimits { rows_max: self.batch.rows_max.min(share) }
+        let waiting = state.queue.rows();
+        let instances = state.idle.len().min(1 + self.cores.spare() / self.source.threads.max(1));
+        let share = waiting.div_ceil(instances.max(1)).clamp(1, self.batch.rows_max);
+        let preferred = &self.source.batching.preferred_rows;
+        BatchLimits { rows_max: batcher::preferred(preferred, waiting, share), ..self.batch }
     }
 
     fn dismiss(&self, plan: &mut Plan) {
@@ -317,8 +299,10 @@ mod tests {
 
     use models::{Batch, DType, Model, ModelError, Signature, TensorSpec};
     use proptest::prelude::*;
+    use tokio::sync::oneshot;
 
     use super::*;
+    use crate::Terms;
 
     /// Too slow to run on a caller's task.
     struct Slow;
@@ -330,24 +314,24 @@ mod tests {
         }
     }
 
-    fn pool(instances: usize) -> Pool {
+    fn pool(instances: usize) -> Arc<Pool> {
         let spec =
             || TensorSpec { name: "x".into(), dtype: DType::F32, dims: vec![-1, 1], unit: None, loinc: None };
         let signature = Signature { inputs: vec![spec()], outputs: vec![spec()] };
         let load = || Ok(Box::new(Slow) as Box<dyn Model>);
         let source =
             ModelSource { instances, ..ModelSource::new("slow", "1", signature, 16, Box::new(load)) };
-        let pool = Pool::new(source, Arc::new(Limits::default()));
+        let pool = Pool::new(source, Arc::new(Limits::default()), Arc::new(Cores::new(8)));
         pool.load_first().expect("loads");
         pool
     }
 
     fn enqueue(pool: &Pool, rows: usize) -> oneshot::Receiver<Result<Outcome, InferError>> {
         let tensors = vec![Tensor::from_f32(vec![rows, 1], &vec![0.0; rows]).expect("shape")];
-        let call = Call { tensors, rows, priority: Priority::Interactive, deadline: None };
+        let call = Call { tensors, rows, terms: Terms::default() };
         let now = Instant::now();
         match pool.admit(call, now, now + Duration::from_secs(60)).expect("room") {
-            Admitted::Queued(receiver) => receiver,
+            Admitted::Queued(place) => place.answer,
             Admitted::Now(_) => panic!("a slow model does not run on the caller's task"),
         }
     }
@@ -368,5 +352,43 @@ mod tests {
             prop_assert!(parts.iter().all(|count| *count <= waiting.div_ceil(instances)), "{parts:?}");
             drop(receivers);
         }
+    }
+
+    /// Another pool over the same cores.
+    fn shared(cores: &Arc<Cores>) -> Arc<Pool> {
+        let one = pool(2);
+        let pool = Arc::into_inner(one).expect("one owner");
+        let again = Pool::new(pool.source, pool.limits, Arc::clone(cores));
+        again.load_first().expect("loads");
+        again
+    }
+
+    fn turn(pool: &Pool) -> Turn {
+        match pool.next_job() {
+            Some(Job::Run(turn)) => turn,
+            Some(Job::Load) | None => panic!("there is work"),
+        }
+    }
+
+    #[test]
+    fn a_second_instance_waits_for_a_spare_core_and_is_woken() {
+        let cores = Arc::new(Cores::new(2));
+        let (flooded, other) = (shared(&cores), shared(&cores));
+        let waiting: Vec<_> = (0..8).map(|_| enqueue(&flooded, 16)).chain([enqueue(&other, 1)]).collect();
+        let (first, theirs) = (turn(&flooded), turn(&other));
+        assert!(!flooded.take_core(&flooded.lock()), "both cores compute");
+        let (woken, wakes) = std::sync::mpsc::channel();
+        let worker = Arc::clone(&flooded);
+        let second = thread::spawn(move || {
+            let turn = turn(&worker);
+            woken.send(()).expect("somebody listens");
+            worker.run_turn(turn);
+        });
+        assert!(other.run_turn(theirs));
+        wakes.recv_timeout(Duration::from_secs(10)).expect("the other's core is free");
+        assert!(flooded.run_turn(first));
+        second.join().expect("no panic");
+        assert_eq!(cores.spare(), 2);
+        drop(waiting);
     }
 }

@@ -81,7 +81,11 @@ impl Pool {
 
     /// Runs a worker's turn; false when the turn took so long that the worker was replaced.
     pub(crate) fn run_turn(&self, turn: Turn) -> bool {
-        self.run(turn).mine
+        let mine = self.run(turn).mine;
+        if mine {
+            self.cores.end(self.source.threads);
+        }
+        mine
     }
 
     /// Runs a turn and answers its waiters.
@@ -294,6 +298,7 @@ impl Pool {
             tracing::error!(model = &*self.name, version = &*self.version, "batch hangs; instance given up");
             self.metrics.replaced();
             if run.on_worker {
+                self.cores.end(self.source.threads);
                 worker::spawn(self);
             } else {
                 self.wake.notify_one();

@@ -67,6 +67,11 @@ impl State {
         !self.running.is_empty()
     }
 
+    /// Whether a worker runs a batch.
+    pub(super) fn computes(&self) -> bool {
+        self.running.iter().any(|running| running.on_worker)
+    }
+
     /// Whether no instance is there or being used, and the last attempt to load one failed.
     pub(super) fn broken(&self) -> Option<&str> {
         let none = self.idle.is_empty() && self.running.is_empty();

@@ -3,13 +3,16 @@
 use axum::{
     Json, Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use serde_json::{Value, json};
 
-use crate::{Handle, ModelState, ModelStatus, monitor};
+use crate::{
+    Handle, ModelState, ModelStatus,
+    monitor::{self, Form},
+};
 
 /// The routes of this file.
 pub fn rest(handle: Handle) -> Router {
@@ -20,13 +23,13 @@ pub fn rest(handle: Handle) -> Router {
         .with_state(handle)
 }
 
-async fn metrics() -> Response {
+async fn metrics(headers: HeaderMap) -> Response {
     let Some(handle) = monitor::install() else {
         return (StatusCode::NOT_FOUND, "another recorder collects the metrics of this process")
             .into_response();
     };
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, handle.render()).into_response()
+    let form = Form::asked(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
+    ([(header::CONTENT_TYPE, form.content_type())], form.render(handle.render())).into_response()
 }
 
 /// 200 when requests are taken. The body lists every model, so that one which cannot serve

@@ -5,6 +5,7 @@
 mod ai;
 #[path = "../../../models/tests/it/bundles.rs"]
 mod bundles;
+mod dashboard;
 mod dishes;
 mod drain;
 mod food;
@@ -18,6 +19,7 @@ mod oip_rest;
 mod oip_stream;
 mod operations;
 mod overload;
+mod policy;
 mod scheduler;
 mod series;
 mod support;

@@ -18,6 +18,7 @@ use proto::inference::{
     grpc_inference_service_server::GrpcInferenceServiceServer,
     infer_parameter::ParameterChoice,
     log_settings_request, log_settings_response,
+    model_config::SchedulingChoice,
     model_infer_request::{InferInputTensor, InferRequestedOutputTensor},
     trace_setting_request,
 };
@@ -178,6 +179,12 @@ async fn statistics_count_what_was_asked() {
         (config.max_batch_size, config.input[0].data_type, &*config.output[0].dims),
         (8, 11, &[2i64][..])
     );
+    let Some(SchedulingChoice::DynamicBatching(batching)) = config.scheduling_choice else {
+        panic!("every model is batched")
+    };
+    assert_eq!((batching.priority_levels, batching.default_priority_level), (3, 2));
+    assert!(batching.default_queue_policy.is_some_and(|policy| policy.allow_timeout_override));
+    assert!(config.response_cache.is_some_and(|cache| !cache.enable));
 }
 
 #[tokio::test]

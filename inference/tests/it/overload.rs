@@ -60,7 +60,7 @@ fn p95(mut times: Vec<Duration>) -> Duration {
 async fn bulk_may_wait_but_only_up_to_the_depth() {
     let limits = Limits { queue_depth_max: 10, ..Limits::default() };
     let (_server, handle, _) = serve(limits, Duration::from_millis(20), 1);
-    let call = |priority| handle.infer(Request { priority, ..Request::new("double", rows(1.0, 1)) });
+    let call = |priority| handle.infer(Request::new("double", rows(1.0, 1)).with_priority(priority));
     let bulk = futures::future::join_all((0..20).map(|_| call(Priority::Bulk))).await;
     let refused = bulk.iter().filter(|answer| answer.is_err()).count();
     // One may have started to run before the last arrived.
@@ -71,7 +71,7 @@ async fn bulk_may_wait_but_only_up_to_the_depth() {
 async fn waiting_bytes_are_bounded() {
     let limits = Limits { queue_bytes_max: 3 * 8, ..Limits::default() };
     let (_server, handle, _) = serve(limits, Duration::from_millis(20), 1);
-    let call = |_| handle.infer(Request { priority: Priority::Bulk, ..Request::new("double", rows(1.0, 1)) });
+    let call = |_| handle.infer(Request::new("double", rows(1.0, 1)).with_priority(Priority::Bulk));
     let answers = futures::future::join_all((0..10).map(call)).await;
     assert!(answers.iter().filter(|answer| answer.is_ok()).count() <= 4);
 }

@@ -57,7 +57,7 @@ async fn requests_that_wait_run_together() {
 async fn a_linger_waits_for_company() {
     let seen = std::sync::Arc::default();
     let mut candidate = crate::support::doubler("1", 2.0, QUICK, 4, &seen);
-    candidate.source.linger_us = 5_000_000;
+    candidate.source.batching.linger_us = 5_000_000;
     let server = inference::Server::serve(Limits::default(), vec![], vec![candidate], vec![]);
     let handle = server.handle();
     let before = seen.batches.lock().expect("lock").len();
@@ -79,7 +79,7 @@ async fn mistakes_name_what_is_wrong() {
     assert_eq!(version.to_string(), "Request for unknown model: 'double' version 9 is not found");
     let oversized = refuse(Request::new("double", rows(1.0, 9))).await;
     assert_eq!(oversized.to_string(), "inputs: model takes at most 8 rows at once, got 9");
-    let late = refuse(Request { deadline: Some(Instant::now()), ..double(1.0) }).await;
+    let late = refuse(double(1.0).with_deadline(Instant::now())).await;
     assert_eq!(late.code(), ErrorCode::DeadlineExceeded);
     let empty = refuse(Request::new("double", rows(1.0, 0))).await;
     assert_eq!(empty.code(), ErrorCode::InvalidArgument);
@@ -94,7 +94,7 @@ async fn an_expired_request_never_runs() {
     });
     let before = seen.batches.lock().expect("lock").len();
     eventually("the first request runs", || seen.batches.lock().expect("lock").len() > before).await;
-    let late = Request { deadline: Some(Instant::now() + SLOW), ..double(2.0) };
+    let late = double(2.0).with_deadline(Instant::now() + SLOW);
     let started = Instant::now();
     let error = handle.infer(late).await.expect_err("too late");
     assert_eq!(error.code(), ErrorCode::DeadlineExceeded);
@@ -112,7 +112,7 @@ async fn urgent_requests_overtake() {
     let call = |priority| {
         let handle = handle.clone();
         tokio::spawn(async move {
-            handle.infer(Request { priority, ..double(1.0) }).await.expect("answer");
+            handle.infer(double(1.0).with_priority(priority)).await.expect("answer");
             Instant::now()
         })
     };

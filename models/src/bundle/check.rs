@@ -22,8 +22,6 @@ struct Limits {
     trees_max: usize,
     leaves_max: usize,
     members_max: usize,
-    rows_max: usize,
-    linger_us_max: u64,
     tolerance_max: f64,
 }
 
@@ -36,8 +34,6 @@ const LIMITS: Limits = Limits {
     trees_max: 4096,
     leaves_max: 256,
     members_max: 64,
-    rows_max: 65_536,
-    linger_us_max: 1_000_000,
     tolerance_max: 0.1,
 };
 
@@ -291,13 +287,7 @@ fn forecast(config: &BundleConfig, forecast: &ForecastConfig) -> Checked {
 }
 
 fn running(config: &BundleConfig) -> Checked {
-    let batching = &config.batching;
-    ensure((1..=LIMITS.rows_max).contains(&batching.rows_max), || {
-        format!("batching.rows_max is {}, expected 1 to {}", batching.rows_max, LIMITS.rows_max)
-    })?;
-    ensure(batching.linger_us <= LIMITS.linger_us_max, || {
-        format!("batching.linger_us is {}, at most {}", batching.linger_us, LIMITS.linger_us_max)
-    })?;
+    config.batching.check()?;
     let tolerance = config.golden.tolerance;
     ensure((0.0..=LIMITS.tolerance_max).contains(&tolerance), || {
         format!("golden.tolerance is {tolerance}, expected 0 to {}", LIMITS.tolerance_max)

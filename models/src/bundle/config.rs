@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NetworkConfig, Version, check};
+use super::{BatchingConfig, NetworkConfig, Version, check};
 use crate::{DType, ModelError, Signature, TensorSpec};
 
 /// Layout of `model.toml` that this crate reads and writes.
@@ -205,17 +205,6 @@ pub struct ForecastConfig {
     pub horizons_seconds: Vec<u32>,
     /// Level of each quantile, rising, within (0, 1).
     pub quantiles: Vec<f64>,
-}
-
-/// `[batching]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BatchingConfig {
-    /// Most rows of one run.
-    pub rows_max: usize,
-    /// Microseconds that a free worker waits for more rows; 0 for none.
-    #[serde(default)]
-    pub linger_us: u64,
 }
 
 /// `[golden]`.

@@ -11,6 +11,7 @@
 //! | `manifest.json` | [`Manifest`]: size and SHA-256 of each file |
 //! | `manifest.sig` | ed25519 signature of the manifest, when there is a key |
 
+mod batching;
 mod check;
 pub mod config;
 mod files;
@@ -23,9 +24,10 @@ mod trust;
 mod version;
 mod write;
 
+pub use batching::{BatchingConfig, QueueConfig, TimeoutAction};
 pub use config::{
-    BatchingConfig, BundleConfig, DatasetConfig, EngineKind, Family, FeatureConfig, ForecastConfig,
-    GoldenConfig, LineageConfig, MetricConfig, SCHEMA_VERSION, TensorConfig,
+    BundleConfig, DatasetConfig, EngineKind, Family, FeatureConfig, ForecastConfig, GoldenConfig,
+    LineageConfig, MetricConfig, SCHEMA_VERSION, TensorConfig,
 };
 pub use golden::{GOLDEN_ROWS_MAX, Golden};
 pub use manifest::{FileEntry, Manifest, PublicKey, SecretKey};

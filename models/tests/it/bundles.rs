@@ -7,8 +7,8 @@ use std::path::Path;
 use models::{
     Bundle, Calibration, ModelError, Tensor,
     bundle::{
-        BundleConfig, BundleWriter, EngineKind, Family, Golden, NetworkConfig,
-        config::{BatchingConfig, FeatureConfig, ForecastConfig, GoldenConfig, LineageConfig, TensorConfig},
+        BatchingConfig, BundleConfig, BundleWriter, EngineKind, Family, Golden, NetworkConfig,
+        config::{FeatureConfig, ForecastConfig, GoldenConfig, LineageConfig, TensorConfig},
         network::{
             AutoencoderConfig, BodyConfig, ClassifierConfig, ForecasterConfig, Link, RegressorConfig,
             RiskConfig,
@@ -278,7 +278,7 @@ fn config(name: &str, family: Family, task: &str, network: NetworkConfig) -> Bun
         network: Some(network),
         features: Vec::new(),
         forecast: None,
-        batching: BatchingConfig { rows_max: 256, linger_us: 0 },
+        batching: BatchingConfig::new(256),
         golden: GoldenConfig { tolerance: 1e-4 },
         lineage: LineageConfig { seed: 1, rows_train: 0, trained_with: "tests".into(), datasets: Vec::new() },
         metrics: Vec::new(),

@@ -1,7 +1,8 @@
 //! Every rule of `model.toml`: a valid file reads back as written, and each fault names its key.
 
 use models::bundle::{
-    BundleConfig, DatasetConfig, EngineKind, FeatureConfig, MetricConfig, NetworkConfig, TensorConfig,
+    BundleConfig, DatasetConfig, EngineKind, FeatureConfig, MetricConfig, NetworkConfig, QueueConfig,
+    TensorConfig, TimeoutAction,
 };
 
 use crate::support::{config, networks};
@@ -33,6 +34,14 @@ fn full() -> BundleConfig {
         licence: "CC0-1.0".into(),
     };
     config.lineage.datasets = vec![dataset];
+    config.batching.preferred_rows = vec![8, 16];
+    config.batching.cache_bytes_max = 1 << 20;
+    config.batching.queue = QueueConfig {
+        depth_max: 32,
+        timeout_us: 5_000,
+        timeout_action: TimeoutAction::Delay,
+        timeout_override: false,
+    };
     config.metrics = vec![MetricConfig {
         name: "auc".into(),
         value: 0.9,
@@ -93,6 +102,12 @@ fn each_fault_names_its_key() {
         ("[forecast]", complaint(3, |c| c.forecast = None)),
         ("rows_max", complaint(0, |c| c.batching.rows_max = 0)),
         ("linger_us", complaint(0, |c| c.batching.linger_us = u64::MAX / 2)),
+        ("preferred_rows", complaint(0, |c| c.batching.preferred_rows = vec![8, 8])),
+        ("preferred_rows", complaint(0, |c| c.batching.preferred_rows = vec![0])),
+        ("preferred_rows", complaint(0, |c| c.batching.preferred_rows = vec![65])),
+        ("preferred_rows", complaint(0, |c| c.batching.preferred_rows = (1..=17).collect())),
+        ("cache_bytes_max", complaint(0, |c| c.batching.cache_bytes_max = usize::MAX)),
+        ("timeout_us", complaint(0, |c| c.batching.queue.timeout_us = u64::MAX)),
         ("golden.tolerance", complaint(0, |c| c.golden.tolerance = f64::NAN)),
         (
             "sha256",

@@ -36,7 +36,7 @@ fn config(dtypes: &[DType]) -> BundleConfig {
         network: None,
         features: vec![],
         forecast: None,
-        batching: BatchingConfig { rows_max: 16, linger_us: 0 },
+        batching: BatchingConfig::new(16),
         golden: GoldenConfig { tolerance: 0.0 },
         lineage: LineageConfig { seed: 1, rows_train: 0, trained_with: "tests".into(), datasets: vec![] },
         metrics: vec![],

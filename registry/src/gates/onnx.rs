@@ -108,7 +108,7 @@ fn config(subject: &Subject<'_>, signature: &Signature) -> Result<BundleConfig, 
         network: None,
         features: Vec::new(),
         forecast: None,
-        batching: BatchingConfig { rows_max: ROWS_MAX, linger_us: 0 },
+        batching: BatchingConfig::new(ROWS_MAX),
         golden: GoldenConfig { tolerance: TOLERANCE },
         lineage: LineageConfig {
             seed: 0,

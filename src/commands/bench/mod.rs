@@ -27,6 +27,7 @@ pub(crate) fn run(config: &Config, command: &BenchCommand, json: bool) -> anyhow
         BenchCommand::Serve(options) => serve(config, options, json),
         BenchCommand::Vectors(options) => vectors::run(options, json),
         BenchCommand::Slow => runtime()?.block_on(slow::serve()),
+        BenchCommand::Two => runtime()?.block_on(slow::serve_two()),
         BenchCommand::Echo => runtime()?.block_on(benches::echo::serve(|address| {
             // The harness waits for this line; without it, it reports that the echo ended early.
             let _ = print(&format!("listening grpc={address}"));
@@ -41,6 +42,7 @@ fn serve(config: &Config, options: &BenchServe, json: bool) -> anyhow::Result<()
         bare: server_arguments(bare.path(), &shipped(config)),
         echo: vec!["bench".into(), "echo".into()],
         slow: vec!["bench".into(), "slow".into()],
+        two: vec!["bench".into(), "two".into()],
         only: options.only.clone(),
         phase: Duration::try_from_secs_f64(options.seconds)?,
         pairs: options.pairs.max(1),

@@ -183,7 +183,7 @@ pub(super) fn config_of(recipe: &dyn Recipe, prepared: &Prepared, context: &Cont
         network: Some(recipe.network()),
         features: prepared.features.clone(),
         forecast: recipe.forecast(),
-        batching: BatchingConfig { rows_max: spec.rows_max, linger_us: 0 },
+        batching: BatchingConfig::new(spec.rows_max),
         golden: GoldenConfig { tolerance: TOLERANCE },
         lineage: LineageConfig {
             seed: context.seed,

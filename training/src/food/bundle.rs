@@ -7,11 +7,8 @@ use anyhow::{Context, Result, bail};
 use models::{
     Bundle, Tensor,
     bundle::{
-        BundleConfig, BundleWriter, EngineKind, Family, Golden, Quantisation,
-        config::{
-            BatchingConfig, DatasetConfig, GoldenConfig, LineageConfig, MetricConfig, SCHEMA_VERSION,
-            TensorConfig,
-        },
+        BatchingConfig, BundleConfig, BundleWriter, EngineKind, Family, Golden, Quantisation,
+        config::{DatasetConfig, GoldenConfig, LineageConfig, MetricConfig, SCHEMA_VERSION, TensorConfig},
     },
     calibration::{Calibration, Part, fit_food, wilson},
     engine::OnnxEngine,
@@ -115,7 +112,7 @@ fn config(version: &str, provenance: &Provenance, record: &Record) -> Result<Bun
         features: Vec::new(),
         forecast: None,
         // A convolutional network gains nothing from batches on a processor; an explained photo is the largest call.
-        batching: BatchingConfig { rows_max: EXPLAINED_ROWS, linger_us: 0 },
+        batching: BatchingConfig::new(EXPLAINED_ROWS),
         // Other processors choose other kernels; a wrong network is off by far more.
         golden: GoldenConfig { tolerance: 1e-2 },
         lineage: LineageConfig {

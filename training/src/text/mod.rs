@@ -153,7 +153,7 @@ fn config(provenance: &Provenance) -> Result<BundleConfig> {
         features: Vec::new(),
         forecast: None,
         // Texts are computed one after another; more in a batch only make the first of them wait.
-        batching: BatchingConfig { rows_max: encoder::LIMITS.texts_max, linger_us: 0 },
+        batching: BatchingConfig::new(encoder::LIMITS.texts_max),
         golden: GoldenConfig { tolerance: TOLERANCE },
         lineage: LineageConfig {
             seed: 0,

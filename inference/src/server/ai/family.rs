@@ -14,7 +14,7 @@ use proto::manpasik::v1 as wire;
 use tonic::Status;
 
 use super::Inner;
-use crate::{InferError, ModelState, Priority, Served};
+use crate::{InferError, ModelState, Served, Terms};
 
 /// Bundles remembered; more are only met when versions are swapped all the time.
 const REMEMBERED_MAX: usize = 64;
@@ -130,7 +130,7 @@ impl Inner {
 
     /// Runs one request on a model.
     pub(super) async fn run(&self, served: &Served, tensors: &[Tensor]) -> Result<Vec<Tensor>, Status> {
-        let answer = self.handle.infer_on(served, tensors.to_vec(), Priority::Interactive, None).await;
+        let answer = self.handle.infer_on(served, tensors.to_vec(), Terms::default()).await;
         Ok(answer?.tensors)
     }
 }

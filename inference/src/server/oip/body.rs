@@ -14,15 +14,15 @@ use super::{
     elements::{Elements, Written},
     memory::{Reader, Window},
     outputs::{self, Delivered},
-    parameters::{Parameter, TensorParameters, Treatment},
+    parameters::{Parameter, TensorParameters},
 };
-use crate::{InferError, Response};
+use crate::{InferError, Response, Terms};
 
 /// What a body asks for.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Asked {
     pub(super) id: String,
-    pub(super) treatment: Treatment,
+    pub(super) terms: Terms,
     pub(crate) inputs: Vec<WireTensor>,
     pub(super) outputs: Vec<AskedOutput>,
     /// Whether outputs that say nothing else are sent as bytes.
@@ -93,13 +93,13 @@ pub(crate) fn read(
             rest.len()
         )));
     }
-    let mut treatment = Treatment::default();
+    let mut terms = Terms::default();
     for (name, value) in &request.parameters {
-        treatment.apply(name, Parameter::of_json(value).whole())?;
+        terms.apply(name, Parameter::of_json(value).whole())?;
     }
     let outputs = request.outputs.into_iter().map(read_output).collect::<Result<_, _>>()?;
     let binary = request.parameters.get("binary_data_output").and_then(Value::as_bool).unwrap_or(false);
-    Ok(Asked { id: request.id, treatment, inputs, outputs, binary })
+    Ok(Asked { id: request.id, terms, inputs, outputs, binary })
 }
 
 fn read_input(input: InputJson, rest: &mut Bytes, reader: &mut Reader<'_>) -> Result<WireTensor, InferError> {
@@ -182,7 +182,7 @@ fn read_raw(body: Bytes, signature: &Signature) -> Result<Asked, InferError> {
     };
     Ok(Asked {
         id: String::new(),
-        treatment: Treatment::default(),
+        terms: Terms::default(),
         inputs: vec![input],
         outputs: Vec::new(),
         binary: true,

@@ -1,15 +1,19 @@
 //! How a model is served, in the words of Triton's model configuration.
 
-use models::{DType, TensorSpec};
+use models::{
+    DType, TensorSpec,
+    bundle::{BatchingConfig, QueueConfig, TimeoutAction},
+};
 use proto::inference::{
     DataType, ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelOutput, ModelParameter,
-    ModelTransactionPolicy, ModelVersionPolicy,
+    ModelQueuePolicy, ModelResponseCache, ModelTransactionPolicy, ModelVersionPolicy,
     model_config::SchedulingChoice,
     model_instance_group::Kind,
+    model_queue_policy,
     model_version_policy::{Latest, PolicyChoice},
 };
 
-use crate::{Handle, InferError, Served};
+use crate::{Handle, InferError, Priority, Served};
 
 /// The configuration of the version that answers.
 pub(super) fn config(handle: &Handle, name: &str, version: Option<&str>) -> Result<ModelConfig, InferError> {
@@ -51,11 +55,41 @@ fn tell(served: &Served) -> ModelConfig {
         parameters: parameters.map(|(key, value)| (key.to_owned(), parameter(value))).into(),
         backend: served.platform().to_owned(),
         model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
-        scheduling_choice: Some(SchedulingChoice::DynamicBatching(ModelDynamicBatching {
-            max_queue_delay_microseconds: served.linger_us(),
-            ..ModelDynamicBatching::default()
-        })),
+        scheduling_choice: Some(SchedulingChoice::DynamicBatching(batching(served.batching()))),
+        response_cache: Some(ModelResponseCache { enable: served.batching().cache_bytes_max > 0 }),
         ..ModelConfig::default()
+    }
+}
+
+/// Levels of `priority`: the most urgent is 1, and what says nothing is of the level between.
+const PRIORITY_LEVELS: u64 = Priority::ALL.len() as u64;
+const PRIORITY_DEFAULT: u64 = 2;
+
+fn batching(config: &BatchingConfig) -> ModelDynamicBatching {
+    let whole = |rows: &usize| i32::try_from(*rows).unwrap_or(i32::MAX);
+    let BatchingConfig { rows_max: _, linger_us, preferred_rows, cache_bytes_max: _, queue } = config;
+    ModelDynamicBatching {
+        preferred_batch_size: preferred_rows.iter().map(whole).collect(),
+        max_queue_delay_microseconds: *linger_us,
+        priority_levels: PRIORITY_LEVELS,
+        default_priority_level: PRIORITY_DEFAULT,
+        default_queue_policy: Some(policy(queue)),
+        ..ModelDynamicBatching::default()
+    }
+}
+
+fn policy(queue: &QueueConfig) -> ModelQueuePolicy {
+    use model_queue_policy::TimeoutAction as Action;
+    let QueueConfig { depth_max, timeout_us, timeout_action, timeout_override } = queue;
+    let action = match timeout_action {
+        TimeoutAction::Reject => Action::Reject,
+        TimeoutAction::Delay => Action::Delay,
+    };
+    ModelQueuePolicy {
+        timeout_action: action.into(),
+        default_timeout_microseconds: *timeout_us,
+        allow_timeout_override: *timeout_override,
+        max_queue_size: u32::try_from(*depth_max).unwrap_or(u32::MAX),
     }
 }
 

@@ -71,8 +71,20 @@ pub(super) fn statistics(
 }
 
 fn tell(served: &Served) -> ModelStatistics {
-    let Statistics { last_inference_ms, rows, batches, success, fail, queue, input, infer, output, by_rows } =
-        served.statistics();
+    let Statistics {
+        last_inference_ms,
+        rows,
+        batches,
+        success,
+        fail,
+        queue,
+        input,
+        infer,
+        output,
+        cache_hit,
+        cache_miss,
+        by_rows,
+    } = served.statistics();
     let inference = InferStatistics {
         success: duration(success),
         fail: duration(fail),
@@ -80,9 +92,8 @@ fn tell(served: &Served) -> ModelStatistics {
         compute_input: duration(input),
         compute_infer: duration(infer),
         compute_output: duration(output),
-        // Answers are not kept.
-        cache_hit: duration(Spent::default()),
-        cache_miss: duration(Spent::default()),
+        cache_hit: duration(cache_hit),
+        cache_miss: duration(cache_miss),
     };
     let batch = |BatchStatistics { rows, input, infer, output }: BatchStatistics| InferBatchStatistics {
         batch_size: rows,

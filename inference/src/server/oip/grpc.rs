@@ -1,6 +1,6 @@
 //! The gRPC face: each method takes its message apart, asks, and puts the answer into a message.
 
-use std::{pin::Pin, time::Instant};
+use std::pin::Pin;
 
 use futures::Stream;
 use proto::inference::{
@@ -18,17 +18,19 @@ use proto::inference::{
     grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer},
     log_settings_request, log_settings_response, trace_setting_response,
 };
-use tonic::{Request, Response, Status, Streaming, async_trait, codec::CompressionEncoding};
+use tonic::{
+    Request, Response, Status, Streaming, async_trait, codec::CompressionEncoding, metadata::MetadataMap,
+};
 
 use super::{
     Oip, SERVER, config, describe,
     infer::{self, given},
     log::{LogSettings, LogValue},
     memory,
-    parameters::grpc_timeout,
+    parameters::{TENANT, grpc_timeout, tenant},
     repository, stream,
 };
-use crate::{InferError, ModelState};
+use crate::{InferError, ModelState, Terms, TraceId, traceparent::TRACEPARENT};
 
 /// Room above the request limit for names and framing, and so that a request a little too
 /// large is refused by us, in words that name the field.
@@ -84,9 +86,8 @@ impl GrpcInferenceService for OipService {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        let timeout = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok());
-        let timeout = timeout.and_then(grpc_timeout);
-        Ok(Response::new(infer::infer(&self.oip, request.into_inner(), timeout).await?))
+        let terms = terms(request.metadata())?;
+        Ok(Response::new(infer::infer(&self.oip, request.into_inner(), terms).await?))
     }
 
     type ModelStreamInferStream =
@@ -96,9 +97,8 @@ impl GrpcInferenceService for OipService {
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
-        let timeout = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok());
-        let until = timeout.and_then(grpc_timeout).and_then(|timeout| Instant::now().checked_add(timeout));
-        let answers = stream::answers(self.oip.clone(), request.into_inner(), until);
+        let terms = terms(request.metadata())?;
+        let answers = stream::answers(self.oip.clone(), request.into_inner(), terms);
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -227,6 +227,18 @@ impl GrpcInferenceService for OipService {
         let settings = if changes.is_empty() { log.settings() } else { log.update(&changes)? };
         Ok(Response::new(log_answer(&settings)))
     }
+}
+
+/// What the metadata of a call say about its answer.
+fn terms(metadata: &MetadataMap) -> Result<Terms, InferError> {
+    let mut terms = Terms::default();
+    let timeout = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok());
+    if let Some(timeout) = timeout.and_then(grpc_timeout) {
+        terms.limit(timeout);
+    }
+    terms.tenant = metadata.get(TENANT).map(|name| tenant(name.as_bytes())).transpose()?;
+    terms.trace = metadata.get(TRACEPARENT).and_then(|header| TraceId::parse(header.to_str().ok()?));
+    Ok(terms)
 }
 
 fn log_answer(settings: &LogSettings) -> LogSettingsResponse {

@@ -1,7 +1,5 @@
 //! One inference over gRPC. Answers are always raw: the widely used Python client reads nothing else.
 
-use std::time::Duration;
-
 use proto::inference::{
     InferParameter, ModelInferRequest, ModelInferResponse,
     infer_parameter::ParameterChoice,
@@ -14,25 +12,21 @@ use super::{
     decode::{self, Subject, WireData, WireTensor},
     memory::{self, Reader, Window},
     outputs::{self, Delivered},
-    parameters::{Parameter, TensorParameters, Treatment},
+    parameters::{Parameter, TensorParameters},
 };
-use crate::InferError;
+use crate::{InferError, Terms};
 
-/// Runs `request`; its answer is worthless after `timeout`.
+/// Runs `request` on `terms`, to which its parameters may add.
 pub(super) async fn infer(
     oip: &Oip,
     request: ModelInferRequest,
-    timeout: Option<Duration>,
+    mut terms: Terms,
 ) -> Result<ModelInferResponse, InferError> {
     let ModelInferRequest { model_name, model_version, id, parameters, inputs, outputs, raw_input_contents } =
         request;
     let handle = oip.handle();
-    let mut treatment = Treatment::default();
-    if let Some(timeout) = timeout {
-        treatment.limit(timeout);
-    }
     for (name, parameter) in &parameters {
-        treatment.apply(name, Parameter::of_message(parameter).whole())?;
+        terms.apply(name, Parameter::of_message(parameter).whole())?;
     }
     let served = handle.model(&model_name, given(&model_version))?;
     let subject = Subject { model: &model_name, id: &id };
@@ -41,8 +35,9 @@ pub(super) async fn infer(
     let wanted = outputs::wanted(subject, signature, oip.regions(), asked.into_iter())?;
     let wires = wires(oip, subject, inputs, raw_input_contents).await?;
     let tensors = decode::tensors(subject, signature, wires)?;
-    let answer = handle.infer_on(&served, tensors, treatment.priority, treatment.deadline).await?;
-    oip.trace().observe(&id, &answer);
+    let trace = terms.trace;
+    let answer = handle.infer_on(&served, tensors, terms).await?;
+    oip.trace().observe(&id, trace, &answer);
     let mut response = ModelInferResponse {
         model_version: answer.version.to_string(),
         outputs: Vec::with_capacity(wanted.len()),

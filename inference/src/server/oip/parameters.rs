@@ -1,22 +1,31 @@
 //! Request parameters that this server understands, from either face of the protocol.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use proto::inference::{InferParameter, infer_parameter::ParameterChoice};
 use serde_json::Value;
 
-use crate::{InferError, Priority};
+use crate::{InferError, Priority, Terms};
 
-/// How a request wants to be treated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Treatment {
-    pub(super) priority: Priority,
-    pub(super) deadline: Option<Instant>,
+/// Header and metadata key that names the tenant.
+pub(super) const TENANT: &str = "x-tenant-id";
+/// Longest name of a tenant.
+const TENANT_BYTES_MAX: usize = 128;
+
+/// The tenant a header names.
+pub(super) fn tenant(value: &[u8]) -> Result<Arc<str>, InferError> {
+    let name = std::str::from_utf8(value).ok().map(str::trim);
+    let name = name.filter(|name| !name.is_empty() && name.len() <= TENANT_BYTES_MAX);
+    let reason = || format!("must be 1 to {TENANT_BYTES_MAX} bytes of text");
+    name.map(Arc::from).ok_or_else(|| InferError::input(TENANT, reason()))
 }
 
-impl Treatment {
+impl Terms {
     /// Takes the scheduling parameters `priority` (0 = default, 1 = most urgent) and `timeout`
-    /// (microseconds); others say nothing to this server.
+    /// (microseconds in the queue); others say nothing to this server.
     pub(super) fn apply(&mut self, name: &str, number: Option<u64>) -> Result<(), InferError> {
         let number = || {
             number.ok_or_else(|| InferError::input(name, "parameter must be a whole number, not negative"))
@@ -24,10 +33,7 @@ impl Treatment {
         match name {
             "priority" => self.priority = Priority::from_level(number()?),
             "timeout" => {
-                let micros = number()?;
-                if micros > 0 {
-                    self.limit(Duration::from_micros(micros));
-                }
+                self.timeout = Some(number()?).filter(|micros| *micros > 0).map(Duration::from_micros)
             }
             _ => {}
         }
@@ -179,13 +185,23 @@ mod tests {
 
     #[test]
     fn priority_and_timeout_are_understood_and_the_rest_ignored() {
-        let mut treatment = Treatment::default();
-        treatment.apply("priority", Some(1)).expect("number");
-        treatment.apply("timeout", Some(1000)).expect("number");
-        treatment.apply("sequence_id", None).expect("ignored");
-        assert_eq!(treatment.priority, Priority::Critical);
-        assert!(treatment.deadline.is_some());
-        assert!(treatment.apply("timeout", None).is_err());
+        let mut terms = Terms::default();
+        terms.apply("priority", Some(1)).expect("number");
+        terms.apply("timeout", Some(1000)).expect("number");
+        terms.apply("sequence_id", None).expect("ignored");
+        assert_eq!(terms.priority, Priority::Critical);
+        assert_eq!(terms.timeout, Some(Duration::from_millis(1)));
+        assert!(terms.apply("timeout", None).is_err());
+        terms.apply("timeout", Some(0)).expect("none");
+        assert_eq!(terms.timeout, None);
+    }
+
+    #[test]
+    fn a_tenant_is_a_short_text() {
+        assert_eq!(tenant(b" clinic-7 ").as_deref(), Ok("clinic-7"));
+        for bad in [&b""[..], b"  ", b"\xff", &[b'a'; 129]] {
+            assert!(tenant(bad).is_err_and(|error| error.to_string().starts_with("x-tenant-id: ")));
+        }
     }
 
     #[test]

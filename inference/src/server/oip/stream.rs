@@ -16,7 +16,7 @@ use proto::inference::{
 use tonic::Status;
 
 use super::{Oip, infer, parameters::Parameter};
-use crate::InferError;
+use crate::{InferError, Terms};
 
 /// Asks for a mark on the last answer to a request.
 const WANT_FINAL: &str = "triton_enable_empty_final_response";
@@ -25,11 +25,11 @@ const FINAL: &str = "triton_final_response";
 /// How often a silent stream looks whether the server is to stop.
 const STEP: Duration = Duration::from_millis(250);
 
-/// The answers to `requests`, which all are worthless after `until`.
+/// The answers to `requests`, all on `terms`.
 pub(super) fn answers(
     oip: Oip,
     requests: impl Stream<Item = Result<ModelInferRequest, Status>> + Send + Unpin + 'static,
-    until: Option<Instant>,
+    terms: Terms,
 ) -> impl Stream<Item = Result<ModelStreamInferResponse, Status>> + Send {
     let window = oip.handle().limits().stream_window_max.max(1);
     let idle = oip.handle().limits().stream_idle();
@@ -38,8 +38,8 @@ pub(super) fn answers(
         Some((request, (oip, requests)))
     });
     let answers = waiting.map(move |request| {
-        let oip = oip.clone();
-        async move { Ok(answer(&oip, request?, until).await) }
+        let (oip, terms) = (oip.clone(), terms.clone());
+        async move { Ok(answer(&oip, request?, terms).await) }
     });
     answers.buffered(window)
 }
@@ -68,19 +68,20 @@ async fn next(
 async fn patiently(
     oip: &Oip,
     request: ModelInferRequest,
-    until: Option<Instant>,
+    terms: Terms,
 ) -> Result<ModelInferResponse, InferError> {
     let patience = oip.handle().limits().deadline_max();
     let timeout = request.parameters.get("timeout").and_then(|given| Parameter::of_message(given).whole());
     let timeout = timeout.filter(|micros| *micros > 0).map_or(patience, Duration::from_micros);
     let own = Instant::now() + timeout.min(patience);
-    let until = until.map_or(own, |until| until.min(own));
+    let until = terms.deadline.map_or(own, |deadline| deadline.min(own));
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        match infer::infer(oip, request.clone(), Some(left)).await {
-            Err(InferError::Overloaded { model: _, retry_after_ms })
-                if Duration::from_millis(retry_after_ms) < left =>
-            {
+        match infer::infer(oip, request.clone(), terms.clone()).await {
+            Err(
+                InferError::Overloaded { model: _, retry_after_ms }
+                | InferError::TenantBusy { tenant: _, limit: _, retry_after_ms },
+            ) if Duration::from_millis(retry_after_ms) < left => {
                 tokio::time::sleep(Duration::from_millis(retry_after_ms)).await;
             }
             result => return result,
@@ -88,7 +89,7 @@ async fn patiently(
     }
 }
 
-async fn answer(oip: &Oip, request: ModelInferRequest, until: Option<Instant>) -> ModelStreamInferResponse {
+async fn answer(oip: &Oip, request: ModelInferRequest, terms: Terms) -> ModelStreamInferResponse {
     let marked = request.parameters.get(WANT_FINAL).is_some_and(|parameter| {
         matches!(parameter.parameter_choice, Some(ParameterChoice::BoolParam(true)))
     });
@@ -99,7 +100,7 @@ async fn answer(oip: &Oip, request: ModelInferRequest, until: Option<Instant>) -
         id: request.id.clone(),
         ..ModelInferResponse::default()
     };
-    let (mut response, error_message) = match patiently(oip, request, until).await {
+    let (mut response, error_message) = match patiently(oip, request, terms).await {
         Ok(response) => (response, String::new()),
         Err(error) => (empty, error.to_string()),
     };

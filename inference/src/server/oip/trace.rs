@@ -1,6 +1,6 @@
 //! The trace extension: which requests leave a line in the log that tells where their time went.
 //!
-//! A line holds the model, the request id and durations, never a tensor. Settings of a model that has none of its
+//! A line holds the model, the request id, the caller's trace and durations, never a tensor. Settings of a model that has none of its
 //! own are those of the server.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use crate::{Handle, InferError, Response};
+use crate::{Handle, InferError, Response, TraceId};
 
 /// Settings by name, each with its values, in the order the protocol tells them.
 pub(super) type Settings = Vec<(&'static str, Vec<String>)>;
@@ -174,13 +174,14 @@ impl Tracing {
     }
 
     /// Tells of an answered request, when it is one of those to be traced.
-    pub(super) fn observe(&self, id: &str, response: &Response) {
+    pub(super) fn observe(&self, id: &str, trace: Option<TraceId>, response: &Response) {
         if self.on.load(Ordering::Relaxed) && self.due(&response.model) {
             tracing::info!(
                 target: "manpasik::trace",
                 model = &*response.model,
                 version = &*response.version,
                 request = id,
+                trace = trace.map(tracing::field::display),
                 queue_us = response.queue_us,
                 compute_us = response.compute_us,
                 "traced"

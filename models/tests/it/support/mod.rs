@@ -113,7 +113,7 @@ pub(crate) fn config(network: &NetworkConfig) -> BundleConfig {
         network: Some(network.clone()),
         features: vec![],
         forecast,
-        batching: BatchingConfig { rows_max: 64, linger_us: 0 },
+        batching: BatchingConfig::new(64),
         golden: GoldenConfig { tolerance: 1e-5 },
         lineage: LineageConfig { seed: 1, rows_train: 0, trained_with: "tests".into(), datasets: vec![] },
         metrics: vec![],

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{Target, Targeted, path};
 use crate::{
-    InferError, Served,
+    InferError, Served, Terms, TraceId,
     server::{
         encoding,
         oip::{
@@ -19,8 +19,10 @@ use crate::{
             decode::{self, Subject},
             memory::Reader,
             outputs::{self, Wanted},
+            parameters::{self, TENANT},
         },
     },
+    traceparent::TRACEPARENT,
 };
 
 const HEADER_BYTES: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -47,9 +49,11 @@ pub(super) async fn infer(
     } else {
         understand(&oip, &model, &served, &body, header_bytes)?
     };
-    let treatment = std::mem::take(&mut asked.treatment);
-    let response = handle.infer_on(&served, tensors, treatment.priority, treatment.deadline).await?;
-    oip.trace().observe(&asked.id, &response);
+    let tenant = headers.get(TENANT).map(|name| parameters::tenant(name.as_bytes())).transpose()?;
+    let trace = headers.get(TRACEPARENT).and_then(|header| TraceId::parse(header.to_str().ok()?));
+    let terms = Terms { tenant, trace, ..std::mem::take(&mut asked.terms) };
+    let response = handle.infer_on(&served, tensors, terms).await?;
+    oip.trace().observe(&asked.id, trace, &response);
     let delivered = outputs::deliver(&served, &wanted, &response).await?;
     let Answer { body, header_bytes } = body::write(&asked, &delivered, &response)?;
     Ok(answer(body, header_bytes))

@@ -1,0 +1,166 @@
+//! Admission: who runs at once, who may wait and for how long, and who is refused, with the time to come back.
+
+use std::time::{Duration, Instant};
+
+use models::{Tensor, bundle::QueueConfig};
+use tokio::{sync::oneshot, time::timeout_at};
+
+use super::{
+    Pool,
+    state::{OwnTurn, Part, State},
+};
+use crate::{
+    InferError, Priority, Terms,
+    queue::{Entry, Outcome, Ticket},
+};
+
+/// A checked request on its way into a pool.
+pub(crate) struct Call {
+    pub(crate) tensors: Vec<Tensor>,
+    pub(crate) rows: usize,
+    pub(crate) terms: Terms,
+}
+
+/// What admission decided.
+pub(super) enum Admitted {
+    /// It runs on the caller's task.
+    Now(OwnTurn),
+    /// It waits for a batch.
+    Queued(Place),
+}
+
+/// A place in the queue.
+pub(super) struct Place {
+    ticket: Ticket,
+    /// When the caller gives it up, unless the request runs by then.
+    expires: Option<Instant>,
+    pub(super) answer: oneshot::Receiver<Result<Outcome, InferError>>,
+}
+
+impl Pool {
+    /// Lets `call` run or wait, as of `now`.
+    pub(super) fn admit(&self, call: Call, now: Instant, deadline: Instant) -> Result<Admitted, InferError> {
+        if deadline <= now {
+            return Err(self.too_late());
+        }
+        if call.rows > self.batch.rows_max {
+            let reason =
+                format!("model takes at most {} rows at once, got {}", self.batch.rows_max, call.rows);
+            return Err(InferError::input("inputs", reason));
+        }
+        let mut state = self.lock();
+        self.check_open(&state)?;
+        if state.queue.is_empty() && !state.idle.is_empty() && self.is_quick(call.rows) {
+            let turn = state.begin_own(Part { tensors: call.tensors, rows: call.rows }, now);
+            return turn.map(Admitted::Now).ok_or_else(|| self.failed());
+        }
+        let bytes = call.tensors.iter().map(|tensor| tensor.data().len()).sum();
+        self.check_room(&state, call.terms.priority, bytes)?;
+        self.check_time(&state, &call, deadline.saturating_duration_since(now))?;
+        let (reply, answer) = oneshot::channel();
+        let Call { tensors, rows, terms: Terms { priority, deadline: _, timeout, tenant: _, trace: _ } } =
+            call;
+        let expires = self.patience(timeout).and_then(|patience| now.checked_add(patience));
+        let entry = Entry { tensors, rows, bytes, priority, enqueued: now, deadline, expires, reply };
+        let ticket = state.queue.push(entry);
+        let idle = !state.idle.is_empty();
+        drop(state);
+        if idle {
+            self.wake.notify_one();
+        }
+        let expires = expires.filter(|expires| !self.batch.delays && *expires < deadline);
+        Ok(Admitted::Queued(Place { ticket, expires, answer }))
+    }
+
+    /// The answer to a request that waits. It leaves the queue when its time there is over, and is given up at
+    /// its deadline even while it runs.
+    pub(super) async fn wait(&self, place: Place, deadline: Instant) -> Result<Outcome, InferError> {
+        let Place { ticket, expires, mut answer } = place;
+        if let Some(expires) = expires {
+            match timeout_at(expires.into(), &mut answer).await {
+                Ok(answer) => return answer.unwrap_or_else(|_| Err(self.failed())),
+                Err(_) if self.lock().queue.withdraw(ticket).is_some() => return Err(self.too_late()),
+                Err(_) => {}
+            }
+        }
+        match timeout_at(deadline.into(), answer).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(self.failed())),
+            Err(_) => Err(self.too_late()),
+        }
+    }
+
+    /// Fails when the pool is closed or has lost its instances.
+    pub(super) fn check_open(&self, state: &State) -> Result<(), InferError> {
+        if state.closed {
+            return Err(InferError::Draining);
+        }
+        match state.broken() {
+            Some(reason) => Err(self.unavailable(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Depth and bytes for everybody, and the expected wait for everybody who is waiting for an answer.
+    fn check_room(&self, state: &State, priority: Priority, bytes: usize) -> Result<(), InferError> {
+        let limits = &self.limits;
+        let wait = self.expected_wait(state, priority);
+        let batch = self.cost.estimate(self.batch.rows_max).unwrap_or_default();
+        let allowed = batch
+            .saturating_mul(limits.queue_wait_batches_max)
+            .max(Duration::from_micros(limits.queue_wait_us_min));
+        let full = state.queue.depth() >= self.depth_max()
+            || state.queue.bytes().saturating_add(bytes) > limits.queue_bytes_max;
+        if full || (priority != Priority::Bulk && wait >= allowed) {
+            return Err(InferError::Overloaded {
+                model: self.name.to_string(),
+                retry_after_ms: whole_ms(wait),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether `call` can be answered in the time that is `left`, by what batches are known to cost.
+    fn check_time(&self, state: &State, call: &Call, left: Duration) -> Result<(), InferError> {
+        let own = self.cost.estimate(call.rows).unwrap_or_default();
+        let wait = self.expected_wait(state, call.terms.priority);
+        if wait + own < left {
+            return Ok(());
+        }
+        self.cost.doubt(call.rows);
+        self.cost.doubt(self.batch.rows_max);
+        Err(InferError::CannotMeet { model: self.name.to_string(), retry_after_ms: whole_ms(wait) })
+    }
+
+    /// Time until a newcomer of `priority` begins, if all ahead come in full batches.
+    fn expected_wait(&self, state: &State, priority: Priority) -> Duration {
+        let batch = self.cost.estimate(self.batch.rows_max).unwrap_or_default();
+        let ahead = state.queue.rows_before(priority) / self.batch.rows_max + usize::from(state.is_busy());
+        batch.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX))
+    }
+
+    fn depth_max(&self) -> usize {
+        match self.queue_config().depth_max {
+            0 => self.limits.queue_depth_max,
+            own => own.min(self.limits.queue_depth_max),
+        }
+    }
+
+    /// How long a request may wait: the model's time, or a shorter one of its own where the model lets it.
+    fn patience(&self, asked: Option<Duration>) -> Option<Duration> {
+        let QueueConfig { depth_max: _, timeout_us, timeout_action: _, timeout_override } =
+            *self.queue_config();
+        let given = (timeout_us > 0).then(|| Duration::from_micros(timeout_us));
+        match (given, asked.filter(|_| timeout_override)) {
+            (Some(given), Some(asked)) => Some(given.min(asked)),
+            (given, asked) => given.or(asked),
+        }
+    }
+
+    fn queue_config(&self) -> &QueueConfig {
+        &self.source.batching.queue
+    }
+}
+
+fn whole_ms(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
+}
