@@ -4,6 +4,7 @@
 //! operations and never touches a label.
 
 mod statistics;
+mod trial;
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -12,6 +13,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 pub use self::statistics::{BatchStatistics, Spent, Statistics};
 pub(crate) use self::statistics::{Spans, Tally};
+pub(crate) use self::trial::TrialMetrics;
 use crate::{ErrorCode, Response};
 
 const QUEUE: &str = "manpasik_inference_queue_seconds";
@@ -57,6 +59,7 @@ fn describe() {
     metrics::describe_counter!(ABANDONED, "Requests whose caller left before they ran");
     metrics::describe_counter!(REPLACED, "Instances replaced after a panic or a hang");
     metrics::describe_gauge!(DEPTH, "Requests that wait");
+    trial::describe();
 }
 
 /// Bounds the memory of the recorder; to be called every second or so.

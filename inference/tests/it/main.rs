@@ -18,6 +18,7 @@ mod oip_rest;
 mod oip_stream;
 mod operations;
 mod overload;
+mod release;
 mod scheduler;
 mod support;
 mod swap;

@@ -95,7 +95,7 @@ pub(crate) fn read(
     }
     let mut treatment = Treatment::default();
     for (name, value) in &request.parameters {
-        treatment.apply(name, Parameter::of_json(value).whole())?;
+        treatment.apply(name, Parameter::of_json(value))?;
     }
     let outputs = request.outputs.into_iter().map(read_output).collect::<Result<_, _>>()?;
     let binary = request.parameters.get("binary_data_output").and_then(Value::as_bool).unwrap_or(false);

@@ -28,7 +28,7 @@ use super::{
     parameters::grpc_timeout,
     repository, stream,
 };
-use crate::{InferError, ModelState};
+use crate::{InferError, ModelState, server::caller};
 
 /// Room above the request limit for names and framing, and so that a request a little too
 /// large is refused by us, in words that name the field.
@@ -86,7 +86,9 @@ impl GrpcInferenceService for OipService {
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
         let timeout = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let timeout = timeout.and_then(grpc_timeout);
-        Ok(Response::new(infer::infer(&self.oip, request.into_inner(), timeout).await?))
+        let split = self.oip.handle().is_split();
+        let caller = split.then(|| caller::of_metadata(request.metadata())).unwrap_or_default();
+        Ok(Response::new(infer::infer(&self.oip, request.into_inner(), caller, timeout).await?))
     }
 
     type ModelStreamInferStream =
@@ -98,7 +100,8 @@ impl GrpcInferenceService for OipService {
     ) -> Answer<Self::ModelStreamInferStream> {
         let timeout = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let until = timeout.and_then(grpc_timeout).and_then(|timeout| Instant::now().checked_add(timeout));
-        let answers = stream::answers(self.oip.clone(), request.into_inner(), until);
+        let caller = caller::of_metadata(request.metadata());
+        let answers = stream::answers(self.oip.clone(), request.into_inner(), caller, until);
         Ok(Response::new(Box::pin(answers)))
     }
 

@@ -16,32 +16,34 @@ use super::{
     outputs::{self, Delivered},
     parameters::{Parameter, TensorParameters, Treatment},
 };
-use crate::InferError;
+use crate::{Caller, InferError};
 
-/// Runs `request`; its answer is worthless after `timeout`.
+/// Runs `request` of `caller`, unless its parameters name another; its answer is worthless after `timeout`.
 pub(super) async fn infer(
     oip: &Oip,
     request: ModelInferRequest,
+    caller: Caller,
     timeout: Option<Duration>,
 ) -> Result<ModelInferResponse, InferError> {
     let ModelInferRequest { model_name, model_version, id, parameters, inputs, outputs, raw_input_contents } =
         request;
     let handle = oip.handle();
-    let mut treatment = Treatment::default();
+    let mut treatment = Treatment { caller, ..Treatment::default() };
     if let Some(timeout) = timeout {
         treatment.limit(timeout);
     }
     for (name, parameter) in &parameters {
-        treatment.apply(name, Parameter::of_message(parameter).whole())?;
+        treatment.apply(name, Parameter::of_message(parameter))?;
     }
-    let served = handle.model(&model_name, given(&model_version))?;
+    let route = handle.route(&model_name, given(&model_version), &treatment.caller, &id)?;
+    let served = route.served();
     let subject = Subject { model: &model_name, id: &id };
     let signature = served.signature();
     let asked = asked(&outputs)?;
     let wanted = outputs::wanted(subject, signature, oip.regions(), asked.into_iter())?;
     let wires = wires(oip, subject, inputs, raw_input_contents).await?;
     let tensors = decode::tensors(subject, signature, wires)?;
-    let answer = handle.infer_on(&served, tensors, treatment.priority, treatment.deadline).await?;
+    let answer = handle.infer_by(&route, tensors, treatment.priority, treatment.deadline).await?;
     oip.trace().observe(&id, &answer);
     let mut response = ModelInferResponse {
         model_version: answer.version.to_string(),
@@ -49,7 +51,7 @@ pub(super) async fn infer(
         raw_output_contents: Vec::with_capacity(wanted.len()),
         ..ModelInferResponse::default()
     };
-    for Delivered { name, tensor, stored } in outputs::deliver(&served, &wanted, &answer).await? {
+    for Delivered { name, tensor, stored } in outputs::deliver(served, &wanted, &answer).await? {
         response.outputs.push(InferOutputTensor {
             name: name.to_owned(),
             datatype: tensor.dtype().oip().to_owned(),

@@ -5,21 +5,26 @@ use std::time::{Duration, Instant};
 use proto::inference::{InferParameter, infer_parameter::ParameterChoice};
 use serde_json::Value;
 
-use crate::{InferError, Priority};
+use crate::{Caller, InferError, Priority};
 
 /// How a request wants to be treated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Treatment {
     pub(super) priority: Priority,
     pub(super) deadline: Option<Instant>,
+    /// Who asks.
+    pub(super) caller: Caller,
 }
 
 impl Treatment {
-    /// Takes the scheduling parameters `priority` (0 = default, 1 = most urgent) and `timeout`
-    /// (microseconds); others say nothing to this server.
-    pub(super) fn apply(&mut self, name: &str, number: Option<u64>) -> Result<(), InferError> {
-        let number = || {
-            number.ok_or_else(|| InferError::input(name, "parameter must be a whole number, not negative"))
+    /// Takes the scheduling parameters `priority` (0 = default, 1 = most urgent) and `timeout` (microseconds), and
+    /// who asks: `user_id` and `cartridge_type`. Others say nothing to this server.
+    pub(super) fn apply(&mut self, name: &str, parameter: Parameter<'_>) -> Result<(), InferError> {
+        let fault = |want: &str| InferError::input(name, format!("parameter must be {want}"));
+        let number = || parameter.whole().ok_or_else(|| fault("a whole number, not negative"));
+        let text = || match parameter {
+            Parameter::Text(text) => Ok(text.to_owned()),
+            Parameter::Bool(_) | Parameter::Whole(_) | Parameter::Other => Err(fault("a text")),
         };
         match name {
             "priority" => self.priority = Priority::from_level(number()?),
@@ -29,6 +34,8 @@ impl Treatment {
                     self.limit(Duration::from_micros(micros));
                 }
             }
+            "user_id" => self.caller.user = text()?,
+            "cartridge_type" => self.caller.cartridge = text()?,
             _ => {}
         }
         Ok(())
@@ -180,12 +187,16 @@ mod tests {
     #[test]
     fn priority_and_timeout_are_understood_and_the_rest_ignored() {
         let mut treatment = Treatment::default();
-        treatment.apply("priority", Some(1)).expect("number");
-        treatment.apply("timeout", Some(1000)).expect("number");
-        treatment.apply("sequence_id", None).expect("ignored");
+        treatment.apply("priority", Parameter::Whole(1)).expect("number");
+        treatment.apply("timeout", Parameter::Whole(1000)).expect("number");
+        treatment.apply("sequence_id", Parameter::Other).expect("ignored");
+        treatment.apply("user_id", Parameter::Text("ann")).expect("text");
+        treatment.apply("cartridge_type", Parameter::Text("01:01")).expect("text");
         assert_eq!(treatment.priority, Priority::Critical);
         assert!(treatment.deadline.is_some());
-        assert!(treatment.apply("timeout", None).is_err());
+        assert_eq!(treatment.caller, Caller { user: "ann".into(), cartridge: "01:01".into() });
+        assert!(treatment.apply("timeout", Parameter::Other).is_err());
+        assert!(treatment.apply("user_id", Parameter::Whole(7)).is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use proto::inference::{
 use tonic::Status;
 
 use super::{Oip, infer, parameters::Parameter};
-use crate::InferError;
+use crate::{Caller, InferError};
 
 /// Asks for a mark on the last answer to a request.
 const WANT_FINAL: &str = "triton_enable_empty_final_response";
@@ -25,10 +25,11 @@ const FINAL: &str = "triton_final_response";
 /// How often a silent stream looks whether the server is to stop.
 const STEP: Duration = Duration::from_millis(250);
 
-/// The answers to `requests`, which all are worthless after `until`.
+/// The answers to `requests` of `caller`, which all are worthless after `until`.
 pub(super) fn answers(
     oip: Oip,
     requests: impl Stream<Item = Result<ModelInferRequest, Status>> + Send + Unpin + 'static,
+    caller: Caller,
     until: Option<Instant>,
 ) -> impl Stream<Item = Result<ModelStreamInferResponse, Status>> + Send {
     let window = oip.handle().limits().stream_window_max.max(1);
@@ -38,8 +39,8 @@ pub(super) fn answers(
         Some((request, (oip, requests)))
     });
     let answers = waiting.map(move |request| {
-        let oip = oip.clone();
-        async move { Ok(answer(&oip, request?, until).await) }
+        let (oip, caller) = (oip.clone(), caller.clone());
+        async move { Ok(answer(&oip, request?, caller, until).await) }
     });
     answers.buffered(window)
 }
@@ -68,6 +69,7 @@ async fn next(
 async fn patiently(
     oip: &Oip,
     request: ModelInferRequest,
+    caller: Caller,
     until: Option<Instant>,
 ) -> Result<ModelInferResponse, InferError> {
     let patience = oip.handle().limits().deadline_max();
@@ -77,7 +79,7 @@ async fn patiently(
     let until = until.map_or(own, |until| until.min(own));
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        match infer::infer(oip, request.clone(), Some(left)).await {
+        match infer::infer(oip, request.clone(), caller.clone(), Some(left)).await {
             Err(InferError::Overloaded { model: _, retry_after_ms })
                 if Duration::from_millis(retry_after_ms) < left =>
             {
@@ -88,7 +90,12 @@ async fn patiently(
     }
 }
 
-async fn answer(oip: &Oip, request: ModelInferRequest, until: Option<Instant>) -> ModelStreamInferResponse {
+async fn answer(
+    oip: &Oip,
+    request: ModelInferRequest,
+    caller: Caller,
+    until: Option<Instant>,
+) -> ModelStreamInferResponse {
     let marked = request.parameters.get(WANT_FINAL).is_some_and(|parameter| {
         matches!(parameter.parameter_choice, Some(ParameterChoice::BoolParam(true)))
     });
@@ -99,7 +106,7 @@ async fn answer(oip: &Oip, request: ModelInferRequest, until: Option<Instant>) -
         id: request.id.clone(),
         ..ModelInferResponse::default()
     };
-    let (mut response, error_message) = match patiently(oip, request, until).await {
+    let (mut response, error_message) = match patiently(oip, request, caller, until).await {
         Ok(response) => (response, String::new()),
         Err(error) => (empty, error.to_string()),
     };
