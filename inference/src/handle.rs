@@ -1,16 +1,21 @@
 //! The only way in: a cheap handle through which servers, families and benches reach models.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use models::Tensor;
 
 use crate::{
-    Candidate, InferError, Limits, ModelState, ModelStatus, Request, Response, Served, Terms,
+    Caller, Candidate, Figures, InferError, Limits, ModelState, ModelStatus, Request, Response, Route,
+    Served, Terms, Trial,
     cores::Cores,
     pool::Call,
+    release::Release,
     router::Router,
     start,
     tenants::{Seat, Tenants},
@@ -130,6 +135,61 @@ impl Handle {
     /// The model version that answers for `name`: the given one, or the live one.
     pub fn model(&self, name: &str, version: Option<&str>) -> Result<Arc<Served>, InferError> {
         self.shared.router.find(name, version)
+    }
+
+    /// Whether it may matter who asks: whether any model has a version on trial or a pin.
+    pub fn is_split(&self) -> bool {
+        self.shared.router.is_split()
+    }
+
+    /// Where a request of `caller` to the model `name` leads; `id` stands for a caller who is not known.
+    pub fn route(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        caller: &Caller,
+        id: &str,
+    ) -> Result<Route, InferError> {
+        self.shared.router.route(name, version, caller, id)
+    }
+
+    /// Begins, changes or ends the trial of a version of `name`; the same again changes nothing. A trial begins with
+    /// new figures. This must be called on a runtime.
+    pub fn set_trial(&self, name: &str, trial: Option<Trial>) {
+        let router = &self.shared.router;
+        if router.release(name).map(|release| release.trial().clone()) == trial {
+            return;
+        }
+        let start = |trial| Arc::new(Release::start(name, trial, &self.shared.limits));
+        router.set_release(name, trial.map(start));
+    }
+
+    /// The trial of a model and what was seen of it so far.
+    pub fn trial(&self, name: &str) -> Option<(Trial, Figures)> {
+        let release = self.shared.router.release(name)?;
+        Some((release.trial().clone(), release.figures()))
+    }
+
+    /// Says that the inputs or outputs of a version are not what they were. Of one on trial it becomes part of its
+    /// figures; whether it is.
+    pub fn drifts(&self, name: &str, version: &str, reason: &str) -> bool {
+        let release = self.shared.router.release(name).filter(|release| release.trial().version == version);
+        release.inspect(|release| release.drifts(reason)).is_some()
+    }
+
+    /// Sets which versions of `name` answer for which types of cartridge, whatever is live.
+    pub fn set_pins(&self, name: &str, pins: BTreeMap<String, String>) {
+        self.shared.router.set_pins(name, pins);
+    }
+
+    /// Makes a version that is loaded the live one, at once; whether it is loaded.
+    pub fn flip(&self, name: &str, version: &str) -> bool {
+        self.shared.router.flip(name, version)
+    }
+
+    /// Takes one version of `name` out of service; what it has admitted is worked off.
+    pub fn forget(&self, name: &str, version: &str) {
+        drop(self.shared.router.forget(name, version));
     }
 
     /// The live version of the model with that family and task.

@@ -49,6 +49,10 @@ pub struct Limits {
     pub regions_max: usize,
     /// Series watched by streams at once; each holds up to 300 kB.
     pub series_watched_max: usize,
+    /// Requests that wait to be run again on the other version of a trial.
+    pub mirror_depth_max: usize,
+    /// Bytes of their tensors.
+    pub mirror_bytes_max: usize,
     /// Photos anywhere between arrival and answer; each holds up to 10 MB.
     pub photos_max: usize,
     /// Photos decoded at once; each may need 200 MB for a moment.
@@ -79,6 +83,8 @@ impl Default for Limits {
             stream_idle_ms_max: 300_000,
             regions_max: 64,
             series_watched_max: 256,
+            mirror_depth_max: 64,
+            mirror_bytes_max: 64 << 20,
             photos_max: 16,
             photo_decoders_max: 2,
         }

@@ -7,7 +7,7 @@ use std::{
 
 use models::Tensor;
 
-use crate::TraceId;
+use crate::{Caller, TraceId};
 
 /// How urgent a request is. Within one priority, first come is first served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -54,6 +54,8 @@ pub struct Terms {
     pub deadline: Option<Instant>,
     /// How long it may wait, where the model's policy lets a request say so. Once it runs it has no meaning.
     pub timeout: Option<Duration>,
+    /// Who asks, as far as it matters which version answers.
+    pub caller: Caller,
     /// For whom; none: nobody's share of the server is used.
     pub tenant: Option<Arc<str>>,
     /// The recorded trace it belongs to.

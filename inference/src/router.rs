@@ -3,12 +3,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use arc_swap::ArcSwap;
 
-use crate::{InferError, ModelState, ModelStatus, Served};
+use crate::{Caller, InferError, ModelState, ModelStatus, Route, Served, release::Release};
 
 /// Versions of one model.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +19,10 @@ struct Versions {
     live: Option<Arc<Served>>,
     all: Vec<Arc<Served>>,
     refused: Vec<ModelStatus>,
+    /// The trial of one version beside the live one.
+    release: Option<Arc<Release>>,
+    /// Versions by the type of cartridge that they answer for.
+    pins: BTreeMap<String, String>,
 }
 
 type Table = BTreeMap<String, Versions>;
@@ -25,6 +32,8 @@ type Table = BTreeMap<String, Versions>;
 pub(crate) struct Router {
     table: ArcSwap<Table>,
     writers: Mutex<()>,
+    /// Whether any model has a trial or a pin: while none has, nobody looks who asks.
+    is_split: AtomicBool,
 }
 
 impl Router {
@@ -51,6 +60,76 @@ impl Router {
                 version: version.unwrap_or_default().to_owned(),
             }),
         }
+    }
+
+    /// Whether it may matter who asks.
+    pub(crate) fn is_split(&self) -> bool {
+        self.is_split.load(Relaxed)
+    }
+
+    /// Where a request leads: to the version it names; else to the one pinned to its cartridge; else to the live one
+    /// or the one on trial beside it.
+    pub(crate) fn route(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        caller: &Caller,
+        id: &str,
+    ) -> Result<Route, InferError> {
+        if version.is_none()
+            && self.is_split()
+            && let Some(versions) = self.table.load().get(name)
+            && let Some(route) = versions.route(name, caller, id)?
+        {
+            return Ok(route);
+        }
+        self.find(name, version).map(Route::to)
+    }
+
+    /// The trial of a model.
+    pub(crate) fn release(&self, name: &str) -> Option<Arc<Release>> {
+        self.table.load().get(name)?.release.clone()
+    }
+
+    /// Every trial.
+    pub(crate) fn releases(&self) -> Vec<Arc<Release>> {
+        self.table.load().values().filter_map(|versions| versions.release.clone()).collect()
+    }
+
+    /// Begins, changes or ends the trial of a model.
+    pub(crate) fn set_release(&self, name: &str, release: Option<Arc<Release>>) {
+        self.change(name, |versions| versions.release = release);
+    }
+
+    /// Sets which versions answer for which types of cartridge.
+    pub(crate) fn set_pins(&self, name: &str, pins: BTreeMap<String, String>) {
+        if self.table.load().get(name).map_or(pins.is_empty(), |versions| versions.pins == pins) {
+            return;
+        }
+        self.change(name, |versions| versions.pins = pins);
+    }
+
+    /// Makes a loaded version the live one; whether it is loaded.
+    pub(crate) fn flip(&self, name: &str, version: &str) -> bool {
+        let loaded = |table: &Table| table.get(name).and_then(|versions| versions.loaded(version)).is_some();
+        loaded(&self.table.load())
+            && self.change(name, |versions| {
+                let found = versions.loaded(version).cloned();
+                let is_loaded = found.is_some();
+                versions.live = found.or_else(|| versions.live.take());
+                is_loaded
+            })
+    }
+
+    /// Takes one version out of service; gives back what served, which still works off its queue.
+    pub(crate) fn forget(&self, name: &str, version: &str) -> Option<Arc<Served>> {
+        self.table.load().get(name)?.loaded(version)?;
+        self.change(name, |versions| {
+            if versions.live.as_ref().is_some_and(|live| live.version() == version) {
+                versions.live = None;
+            }
+            take(&mut versions.all, version)
+        })
     }
 
     /// The live version of the model with that family and task.
@@ -125,8 +204,29 @@ impl Router {
         let _alone = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut table = Table::clone(&self.table.load());
         let result = edit(table.entry(name.to_owned()).or_default());
+        let is_split = table.values().any(|versions| versions.release.is_some() || !versions.pins.is_empty());
         self.table.store(Arc::new(table));
+        self.is_split.store(is_split, Relaxed);
         result
+    }
+}
+
+impl Versions {
+    fn loaded(&self, version: &str) -> Option<&Arc<Served>> {
+        self.all.iter().find(|served| served.version() == version)
+    }
+
+    /// Where a request that names no version leads, unless simply to the live one.
+    fn route(&self, name: &str, caller: &Caller, id: &str) -> Result<Option<Route>, InferError> {
+        if let Some(version) = self.pins.get(&caller.cartridge) {
+            let reason =
+                format!("version {version}, pinned to cartridge {}, is not loaded", caller.cartridge);
+            let missing = || InferError::Unavailable { name: name.to_owned(), reason };
+            return Ok(Some(Route::to(Arc::clone(self.loaded(version).ok_or_else(missing)?))));
+        }
+        let Some((release, live)) = self.release.as_ref().zip(self.live.as_ref()) else { return Ok(None) };
+        let candidate = self.loaded(&release.trial().version);
+        Ok(candidate.map(|candidate| release.route(live, candidate, caller, id)))
     }
 }
 

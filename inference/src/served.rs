@@ -98,6 +98,17 @@ impl Served {
         self.pool.rows_max()
     }
 
+    /// Whether the same tensors mean the same to `other`, and its answers can stand for this one's.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.signature() == other.signature() && self.columns().eq(other.columns())
+    }
+
+    /// Meaning of the columns of its first input.
+    fn columns(&self) -> impl Iterator<Item = &str> {
+        let features = self.bundle().into_iter().flat_map(|bundle| &bundle.config().features);
+        features.map(|feature| feature.name.as_str())
+    }
+
     /// The bundle it was loaded from; none for models that tests make up.
     pub fn bundle(&self) -> Option<&Arc<Bundle>> {
         self.pool.source.bundle.as_ref()

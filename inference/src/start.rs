@@ -156,6 +156,7 @@ fn watch(shared: &Weak<Shared>, ended: &mpsc::Receiver<()>) {
             served.pool().give_up_hung();
             served.pool().observe_depth();
         }
+        shared.router.releases().iter().for_each(|release| release.observe());
         monitor::upkeep();
     }
 }

@@ -1,23 +1,27 @@
 //! The gates of the registry: each waiting version is examined by a child of this process, under limits, and what it
 //! found decides whether the version is staged or rejected.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use registry::{
-    Act, Identity, Principal, Registry, State,
+    Act, Identity, Principal, Registry, RegistryError, State,
     gates::{Gate, Report},
-    versions::Version,
+    versions::{LIVE, Version},
 };
 use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::recorder::now_ms;
+use super::{engines, recorder::now_ms};
 use crate::{commands::gate, config::Config};
 
 /// Longest examination.
-const EXAMINE_TIMEOUT: Duration = Duration::from_secs(300);
+const EXAMINE_TIMEOUT: Duration = Duration::from_secs(600);
 /// Name that the audit gives the gates.
 pub(super) const GATES: &str = "gates";
 
@@ -91,24 +95,40 @@ async fn examine(
     registry.version_files(version, &files).await?;
     let settings = scratch.path().join("config.toml");
     tokio::fs::write(&settings, gate::settings(config).dump()?).await?;
-    let answer = child(version, &settings, &files, &out).await?;
+    let policy = scratch.path().join("policy.toml");
+    tokio::fs::write(&policy, registry.policy(&version.model).await?.to_toml()).await?;
+    let mut child = Command::new(std::env::current_exe().context("this program cannot be found again")?);
+    child.arg("--config").arg(&settings);
+    child.args(["gate", "--model", &version.model, "--number", &version.number.to_string()]);
+    child.arg("--files").arg(&files).arg("--out").arg(&out).arg("--policy").arg(&policy);
+    if let Some(live) = live(config, registry, &version.model, scratch.path()).await? {
+        child.arg("--live").arg(live);
+    }
+    let answer = answer(child).await?;
     let report = Report::from_json(String::new(), 0, &answer.gates.to_string())?;
     let identity = answer.version_id.zip(answer.family);
     Ok((report, identity.map(|(version_id, family)| Identity { version_id, family })))
 }
 
-async fn child(version: &Version, settings: &Path, files: &Path, out: &Path) -> anyhow::Result<Answer> {
-    let program = std::env::current_exe().context("this program cannot be found again")?;
-    let child = Command::new(program)
-        .arg("--config")
-        .arg(settings)
-        .args(["gate", "--model", &version.model, "--number", &version.number.to_string(), "--files"])
-        .arg(files)
-        .arg("--out")
-        .arg(out)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+/// The bundle that answers for a model's name: the live version's, or else a shipped one's.
+async fn live(
+    config: &Config,
+    registry: &Registry,
+    model: &str,
+    scratch: &Path,
+) -> anyhow::Result<Option<PathBuf>> {
+    let version = match registry.alias(model, LIVE).await {
+        Ok(version) => version,
+        Err(RegistryError::NotFound(_)) => return Ok(engines::newest_bundle(config, model)),
+        Err(error) => return Err(error.into()),
+    };
+    let folder = scratch.join("live");
+    registry.version_bundle(&version, &folder).await?;
+    Ok(Some(folder))
+}
+
+async fn answer(mut child: Command) -> anyhow::Result<Answer> {
+    let child = child.stdin(Stdio::null()).kill_on_drop(true).output();
     let ended = tokio::time::timeout(EXAMINE_TIMEOUT, child).await;
     let Ok(ended) = ended else { bail!("took longer than {} s and was stopped", EXAMINE_TIMEOUT.as_secs()) };
     let ended = ended.context("the examination could not be started")?;

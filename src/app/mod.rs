@@ -9,6 +9,7 @@ mod measurements;
 pub(crate) mod models;
 pub(crate) mod recorder;
 mod registered;
+mod release;
 mod signals;
 pub(crate) mod vectors;
 

@@ -1,14 +1,19 @@
 //! Keeps what this process serves in step with the registry: a version that passed its gates answers by its number,
 //! the live one also for the model's name.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use inference::Handle;
 use models::Bundle;
 use registry::{Registry, State, versions::Version};
 
-use super::{gates, models::Shelf};
+use super::{gates, models::Shelf, release::Releases};
 use crate::config::Config;
 
 /// Time between two looks at the registry.
@@ -17,11 +22,19 @@ const LOOK: Duration = Duration::from_millis(250);
 const SERVED: [State; 6] =
     [State::Staged, State::Shadow, State::Canary, State::Live, State::Deprecated, State::RolledBack];
 
-/// What was done about a version: whether as live, and whether it could be.
-type Done = BTreeMap<(String, i64), bool>;
+/// What was done about a version.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Loaded {
+    /// As the live one.
+    live: bool,
+    /// Whether it could be.
+    sound: bool,
+}
 
-/// Runs the gates and follows the registry until it is dropped: side by side, so that an examination of minutes does not
-/// hold up a rollback.
+type Done = BTreeMap<(String, i64), Loaded>;
+
+/// Runs the gates, follows the registry and moves releases until it is dropped: side by side, so that neither an
+/// examination of minutes nor a model that takes long to load holds up a rollback.
 pub(super) async fn follow(config: Config, registry: Registry, handle: Handle, shelf: Arc<Shelf>) {
     if let Err(error) = gates::recover(&registry).await {
         tracing::error!(error = format!("{error:#}"), "interrupted examinations were not put back");
@@ -40,7 +53,14 @@ pub(super) async fn follow(config: Config, registry: Registry, handle: Handle, s
             rest(step, "uploads cannot be examined", &mut told).await;
         }
     };
-    tokio::join!(serving, examining);
+    let releasing = async {
+        let (mut releases, mut told) = (Releases::default(), false);
+        loop {
+            let step = releases.look(&registry, &handle).await;
+            rest(step, "releases cannot be followed", &mut told).await;
+        }
+    };
+    tokio::join!(serving, examining, releasing);
 }
 
 /// Waits for the next look. A failure is said once and not four times a second, until a step succeeds again.
@@ -61,33 +81,56 @@ async fn serve(
     shelf: &Arc<Shelf>,
     done: &mut Done,
 ) -> anyhow::Result<()> {
-    for version in registry.versions_in(&SERVED).await? {
+    let versions = registry.versions_in(&SERVED).await?;
+    let wanted: BTreeSet<_> =
+        versions.iter().map(|version| (version.model.clone(), version.number)).collect();
+    for ((model, number), _) in done.extract_if(.., |key, _| !wanted.contains(key)) {
+        handle.forget(&model, &number.to_string());
+        tracing::info!(model, version = number, "serves no more");
+    }
+    for version in versions {
         let (key, live) = ((version.model.clone(), version.number), version.state == State::Live);
-        if done.get(&key) == Some(&live) {
+        let before = done.get(&key).copied();
+        if before.is_some_and(|before| before.live == live) {
             continue;
         }
-        let loaded = load(config, registry, &version).await;
-        done.insert(key, live);
-        let bundle = match loaded {
-            Ok(bundle) => bundle,
-            Err(error) => {
-                tracing::error!(
-                    version = version.subject(),
-                    error = format!("{error:#}"),
-                    "cannot be laid out"
-                );
-                continue;
-            }
+        let is_loaded = before.is_some_and(|before| before.sound);
+        let sound = if is_loaded {
+            // The one that was live answers its name until the one that is takes it over.
+            !live || handle.flip(&version.model, &version.number.to_string())
+        } else {
+            install(config, registry, handle, shelf, &version).await?
         };
-        let candidate = shelf.registered(&bundle, version.number, live);
-        let handle = handle.clone();
-        let installed = tokio::task::spawn_blocking(move || handle.install(candidate)).await?;
-        match installed {
-            Ok(()) => tracing::info!(version = version.subject(), live, "serves"),
-            Err(error) => tracing::error!(version = version.subject(), %error, "does not serve"),
-        }
+        done.insert(key, Loaded { live, sound });
     }
     Ok(())
+}
+
+/// Loads a version; whether it serves.
+async fn install(
+    config: &Config,
+    registry: &Registry,
+    handle: &Handle,
+    shelf: &Arc<Shelf>,
+    version: &Version,
+) -> anyhow::Result<bool> {
+    let live = version.state == State::Live;
+    let bundle = match load(config, registry, version).await {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::error!(version = version.subject(), error, "cannot be laid out");
+            return Ok(false);
+        }
+    };
+    let candidate = shelf.registered(&bundle, version.number, live);
+    let handle = handle.clone();
+    let installed = tokio::task::spawn_blocking(move || handle.install(candidate)).await?;
+    match &installed {
+        Ok(()) => tracing::info!(version = version.subject(), live, "serves"),
+        Err(error) => tracing::error!(version = version.subject(), %error, "does not serve"),
+    }
+    Ok(installed.is_ok())
 }
 
 /// The bundle of a version in the data folder; laid out there once, whole or not at all.

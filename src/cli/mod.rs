@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::registry::{RegistryCommand, TokensCommand};
+pub(crate) use self::registry::{RegistryCommand, TokensCommand, Way};
 use crate::config::{Overrides, VectorStoreKind};
 
 /// Serve, train, check and try the ManPaSik models.
@@ -100,6 +100,12 @@ pub(crate) struct Gate {
     /// Folder the bundle is written to.
     #[arg(long)]
     pub(crate) out: PathBuf,
+    /// Policy of the model; none: the default one.
+    #[arg(long)]
+    pub(crate) policy: Option<PathBuf>,
+    /// Bundle of the live version; none: nothing is live.
+    #[arg(long)]
+    pub(crate) live: Option<PathBuf>,
 }
 
 /// Where to listen.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use registry::Role;
 
 /// What to do with tokens.
@@ -66,22 +66,60 @@ pub(crate) enum RegistryCommand {
         #[arg(long)]
         why: String,
     },
-    /// Move an approved version on: it answers for the model's name once it is live.
+    /// Release an approved version: to a few callers and then to more where another one answers for the model's name,
+    /// and to everybody at once where none does.
     Promote {
         /// Name of the registered model.
         name: String,
         /// Its number.
         number: i64,
+        #[command(flatten)]
+        way: Way,
         /// Why, for the audit.
         #[arg(long, default_value = "")]
         why: String,
     },
-    /// Take the live version back and put the one before it in its place.
+    /// Take back the version that is being released; without one, the live version, and put the one before it in its place.
     Rollback {
         /// Name of the registered model.
         name: String,
         /// Why, for the audit.
         #[arg(long)]
+        why: String,
+    },
+    /// What the gates ask of a model's versions, and how they are released and taken back.
+    Policy {
+        /// Name of the registered model.
+        name: String,
+        /// TOML file with the new policy; what it does not say has its default.
+        #[arg(long, value_name = "FILE")]
+        set: Option<PathBuf>,
+        /// Why, for the audit.
+        #[arg(long, default_value = "", requires = "set")]
+        why: String,
+    },
+    /// Let an approved version answer for one type of cartridge, whatever is live.
+    Pin {
+        /// Name of the registered model.
+        name: String,
+        /// Its number.
+        number: i64,
+        /// Category and type of the cartridge, such as 01:01.
+        #[arg(long, value_name = "TYPE")]
+        cartridge: String,
+        /// Why, for the audit.
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// Let the live version answer for a type of cartridge again.
+    Unpin {
+        /// Name of the registered model.
+        name: String,
+        /// Category and type of the cartridge, such as 01:01.
+        #[arg(long, value_name = "TYPE")]
+        cartridge: String,
+        /// Why, for the audit.
+        #[arg(long, default_value = "")]
         why: String,
     },
     /// Who did what to which version, when and why.
@@ -92,4 +130,19 @@ pub(crate) enum RegistryCommand {
         #[arg(long, conflicts_with = "name")]
         verify: bool,
     },
+}
+
+/// How a version is released.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(multiple = false)]
+pub(crate) struct Way {
+    /// First send it copies of the traffic, and answer nobody with it.
+    #[arg(long)]
+    pub(crate) shadow: bool,
+    /// Answer a few callers with it, then more, as the policy says.
+    #[arg(long)]
+    pub(crate) canary: bool,
+    /// Answer everybody with it at once.
+    #[arg(long)]
+    pub(crate) now: bool,
 }

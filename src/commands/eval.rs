@@ -160,7 +160,8 @@ fn chosen(config: &Config, eval: &cli::Eval) -> anyhow::Result<Vec<PathBuf>> {
     }
 }
 
-fn measure(config: &Config, bundle: &Bundle, json: bool) -> anyhow::Result<EvalReport> {
+/// Measures one bundle on its frozen data; with `json` without showing how far it is.
+pub(super) fn measure(config: &Config, bundle: &Bundle, json: bool) -> anyhow::Result<EvalReport> {
     let store = Store::open(&config.data_dir)?;
     if bundle.config().name == food::NAME {
         return photos(config, bundle, &store);

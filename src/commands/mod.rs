@@ -8,6 +8,7 @@ pub(crate) mod gate;
 pub(crate) mod models;
 pub(crate) mod predict;
 pub(crate) mod registered;
+mod release;
 pub(crate) mod runs;
 pub(crate) mod search;
 pub(crate) mod serve;

@@ -1,4 +1,4 @@
-//! `manpasik models push|versions|report|approve|promote|rollback|audit`: the registry from the command line. It works on
+//! `manpasik models push|versions|report|approve|promote|rollback|policy|pin|audit`: the registry from the command line. It works on
 //! the registry's database itself, so it needs no server; a running one follows within a second.
 
 use std::{collections::BTreeMap, path::Path};
@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use models::Bundle;
 use registry::{
-    Act, Principal, Registry, RegistryError, State,
+    Act, Pin, Principal, Registry, RegistryError,
     audit::Link,
     search::{Condition, Of, Op, Value},
     versions::{NewVersion, Query, Version},
@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::{
     app::{self, recorder::now_ms},
     cli::RegistryCommand,
-    commands::{print, print_json, runtime, table},
+    commands::{print, print_json, release, runtime, table},
     config::Config,
 };
 
@@ -75,13 +75,22 @@ async fn answer(session: &Session, command: &RegistryCommand, json: bool) -> any
             registry.approve(session.act(why), name, *number).await?;
             show(&registry.version(name, *number).await?, json)
         }
-        RegistryCommand::Promote { name, number, why } => {
-            registry.step(session.act(why), name, *number, State::Live, "promoted").await?;
+        RegistryCommand::Promote { name, number, way, why } => {
+            release::promote(session, (name, *number), *way, why).await?;
             show(&registry.version(name, *number).await?, json)
         }
-        RegistryCommand::Rollback { name, why } => {
-            let (_, back) = registry.rollback(session.act(why), name).await?;
-            show(&back, json)
+        RegistryCommand::Rollback { name, why } => show(&release::back(session, name, why).await?, json),
+        RegistryCommand::Policy { name, set, why } => {
+            print(release::policy(session, name, set.as_deref(), why).await?.to_toml().trim_end())
+        }
+        RegistryCommand::Pin { name, number, cartridge, why } => {
+            let pin = Pin { model: name.clone(), cartridge: cartridge.clone(), number: *number };
+            registry.pin(session.act(why), &pin).await?;
+            release::pins(registry, name, json).await
+        }
+        RegistryCommand::Unpin { name, cartridge, why } => {
+            registry.unpin(session.act(why), name, cartridge).await?;
+            release::pins(registry, name, json).await
         }
         RegistryCommand::Audit { name: _, verify: true } => verify(registry, json).await,
         RegistryCommand::Audit { name, verify: false } => audit(registry, name.as_deref(), json).await,

@@ -6,6 +6,7 @@
 mod exposition;
 mod histogram;
 mod statistics;
+mod trial;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -20,6 +21,7 @@ pub use self::statistics::{BatchStatistics, Spent, Statistics};
 pub(crate) use self::{
     exposition::Form,
     statistics::{Spans, Tally},
+    trial::TrialMetrics,
 };
 use crate::{ErrorCode, TraceId};
 
@@ -53,6 +55,7 @@ fn describe() {
     metrics::describe_counter!(REPLACED, "Instances replaced after a panic or a hang");
     metrics::describe_counter!(CACHE, "Requests to models that keep answers, by whether one was kept");
     metrics::describe_gauge!(DEPTH, "Requests that wait");
+    trial::describe();
 }
 
 /// Bounds the memory of the recorder; to be called every second or so.

@@ -58,8 +58,11 @@ impl Pool {
         self.check_room(&state, call.terms.priority, bytes)?;
         self.check_time(&state, &call, deadline.saturating_duration_since(now))?;
         let (reply, answer) = oneshot::channel();
-        let Call { tensors, rows, terms: Terms { priority, deadline: _, timeout, tenant: _, trace: _ } } =
-            call;
+        let Call {
+            tensors,
+            rows,
+            terms: Terms { priority, deadline: _, timeout, caller: _, tenant: _, trace: _ },
+        } = call;
         let expires = self.patience(timeout).and_then(|patience| now.checked_add(patience));
         let entry = Entry { tensors, rows, bytes, priority, enqueued: now, deadline, expires, reply };
         let ticket = state.queue.push(entry);

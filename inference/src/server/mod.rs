@@ -1,6 +1,7 @@
 //! The wire: everything that speaks gRPC or HTTP. Handlers translate and call the handle.
 
 pub mod ai;
+mod caller;
 mod encoding;
 pub mod foods;
 mod front;

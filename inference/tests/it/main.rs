@@ -20,6 +20,7 @@ mod oip_stream;
 mod operations;
 mod overload;
 mod policy;
+mod release;
 mod scheduler;
 mod series;
 mod support;

@@ -3,13 +3,19 @@
 //! [`examine`] looks at the files of a version and makes the bundle that serves. It runs foreign bytes, so it is called
 //! in a process of its own under limits of time and memory; the report is all that comes back.
 
+mod change;
+mod contract;
 mod examine;
+mod figures;
+mod machine;
 mod mlmodel;
 mod onnx;
 
 use serde_json::{Value, json};
 
+pub(crate) use self::change::CHANGE;
 pub use self::examine::{Examined, Subject, examine};
+pub use self::figures::{Figure, accuracy};
 use crate::error::RegistryError;
 
 /// What became of one gate.

@@ -3,12 +3,15 @@
 use super::{Act, MAKERS, Registry};
 use crate::{
     error::RegistryError,
-    gates::Report,
-    principal::Role,
+    gates::{CHANGE, Report},
+    release::Release,
     state::State,
-    store::{models, versions as table},
+    store::{labels, models, releases, search::Place, versions as table},
     versions::{Approval, LIVE, Version, subject},
 };
+
+/// Tag of a version that says of what class its change is, and whether that was agreed on beforehand.
+const CHANGE_TAG: &str = "manpasik.change";
 
 /// What the gates learned of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +65,10 @@ impl Registry {
                 if let Some(identity) = identity {
                     let Identity { version_id, family } = identity;
                     table::set_identity(open, &own, number, &version_id, &family, act.at_ms).await?;
+                }
+                if let Some(change) = report.gates.iter().find(|gate| gate.name == CHANGE) {
+                    let tag = [(CHANGE_TAG.to_owned(), change.detail.clone())].into();
+                    labels::write(open, Place::Versions.kind(), &own, number, &tag).await?;
                 }
                 Ok(table::set_state(open, &own, number, next, &reason, act.at_ms).await?)
             })
@@ -126,7 +133,8 @@ impl Registry {
         Ok(all.into_iter().filter(|yes| yes.digest == digest).collect())
     }
 
-    /// Moves a version to `next`, and with it the alias `live` and the version that was live before.
+    /// Moves a version to `next`, and with it the alias `live` and the version that was live before. In shadow and
+    /// canary it starts with the first share of the policy, which then says why it stands there.
     ///
     /// # Errors
     /// A version that is not there, was not approved where that is needed, or may not move so; a caller who may not;
@@ -139,16 +147,13 @@ impl Registry {
         next: State,
         reason: &str,
     ) -> Result<(), RegistryError> {
-        act.needs("release versions", &[Role::DataScientist, Role::Admin])?;
+        act.needs("release versions", MAKERS)?;
         let version = self.version(model, number).await?;
         let is_release = matches!(next, State::Shadow | State::Canary | State::Live);
-        if is_release && self.approvals(model, number).await?.is_empty() {
-            let text = format!(
-                "version {} has not been approved by anybody but its maker (`manpasik models approve {model} {number}`)",
-                version.subject()
-            );
-            return Err(RegistryError::Forbidden(text));
+        if is_release {
+            self.needs_approval(&version).await?;
         }
+        let policy = self.policy(model).await?;
         let before = models::alias(&self.database, model, LIVE).await?.filter(|live| *live != number);
         let detail = format!("{} -> {}", version.state.code(), next.code());
         let event = act.event("version.move", &version.subject(), &version.digest, &detail);
@@ -156,6 +161,17 @@ impl Registry {
         self.change(event, move |open| {
             Box::pin(async move {
                 checked_move(open, &own, number, next).await?;
+                if is_release {
+                    no_other_release(open, &own, number).await?;
+                }
+                releases::end(open, &own, number).await?;
+                if matches!(next, State::Shadow | State::Canary) {
+                    let share = policy.first_share(next);
+                    let release = Release { model: own.clone(), number, share, since_ms: act.at_ms };
+                    releases::put(open, &release).await?;
+                    let reason = policy.tell(next, share);
+                    return Ok(table::set_state(open, &own, number, next, &reason, act.at_ms).await?);
+                }
                 table::set_state(open, &own, number, next, &reason, act.at_ms).await?;
                 if next == State::Live {
                     models::set_alias(open, &own, LIVE, number).await?;
@@ -205,8 +221,19 @@ impl Registry {
     }
 }
 
+/// Refuses a release beside another one of the same model.
+async fn no_other_release(open: &store::Transaction, model: &str, number: i64) -> Result<(), RegistryError> {
+    match releases::locked(open, model).await? {
+        Some(other) if other.number != number => Err(RegistryError::Conflict(format!(
+            "version {} is being released: wait for it, or take it back (`manpasik models rollback {model}`)",
+            subject(model, other.number)
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Refuses a move that the states do not allow, as they are within this transaction.
-async fn checked_move(
+pub(super) async fn checked_move(
     open: &store::Transaction,
     model: &str,
     number: i64,

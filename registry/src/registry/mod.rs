@@ -7,6 +7,7 @@ mod files;
 mod lifecycle;
 mod logged;
 mod models;
+mod release;
 mod tokens;
 mod versions;
 

@@ -168,6 +168,13 @@ impl Registry {
             let text = format!("version {} is {}: it cannot be deleted", old.subject(), old.state.code());
             return Err(RegistryError::Conflict(text));
         }
+        if let Some(pin) =
+            self.pins().await?.into_iter().find(|pin| pin.model == model && pin.number == number)
+        {
+            let text =
+                format!("version {} is pinned to cartridge {}: unpin it first", old.subject(), pin.cartridge);
+            return Err(RegistryError::Conflict(text));
+        }
         let (own, folder) = (model.to_owned(), old.folder());
         self.change(act.event("version.delete", &old.subject(), &old.digest, ""), move |open| {
             Box::pin(async move {

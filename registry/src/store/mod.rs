@@ -8,6 +8,7 @@ pub(crate) mod labels;
 pub(crate) mod logged;
 mod migration;
 pub(crate) mod models;
+pub(crate) mod releases;
 pub(crate) mod runs;
 pub(crate) mod search;
 pub(crate) mod tokens;

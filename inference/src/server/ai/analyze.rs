@@ -10,7 +10,7 @@ use proto::manpasik::v1::{self as wire, AnalysisKind as Kind, analyze_measuremen
 use tonic::{Code, Status};
 
 use super::{
-    DISCLAIMER, Inner,
+    DISCLAIMER, Inner, asking,
     family::{Asked, Reader, refused},
     judge, read,
     sensor::{Values, beyond},
@@ -40,6 +40,9 @@ impl Inner {
         let series = |(index, series)| read::series(&format!("history[{index}]"), series);
         let history = history.into_iter().enumerate().map(series).collect::<Result<Vec<_>, _>>()?;
         let subject = self.subject(source, read::person("subject", subject)?).await?;
+        if let Some(sweep) = &subject.sweep {
+            asking::of_cartridge(&sweep.cartridge.code);
+        }
         let (mut answer, mut refusals) = self.measured(&subject).await;
         if let Some(passing) = refusals.iter().find(|status| passing(status)) {
             // Half an answer now would be taken for the whole: without the value, ask again.
@@ -133,7 +136,7 @@ impl Inner {
     async fn classify_one(&self, asked: &Asked, panel: &Panel) -> Part<wire::PanelClassification> {
         let Reader::Biomarker(encoder) = &*asked.reader else { return Err(mismatched(asked)) };
         let encoded = encoder.encode(panel).map_err(refused)?;
-        let outputs = self.run(&asked.served, &encoded.tensors).await?;
+        let outputs = self.run(asked, &encoded.tensors).await?;
         let answer = encoder.decode(&encoded, &outputs).map_err(refused)?;
         let name = asked.served.name();
         let missing = write::missing(name, &answer.missing);
@@ -178,7 +181,7 @@ impl Inner {
             (None, None) => return Err(Status::failed_precondition("there is no value to check")),
         };
         let encoded = encoded.map_err(refused)?;
-        let outputs = self.run(&asked.served, &encoded.tensors).await?;
+        let outputs = self.run(asked, &encoded.tensors).await?;
         let answer = encoder.decode(&encoded, &outputs).map_err(refused)?;
         let safety = match (sweep, panel) {
             (None, Some(panel)) => judge::with_anomaly(judge::of_panel(panel), answer.anomalous),

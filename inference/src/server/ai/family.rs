@@ -13,8 +13,8 @@ use models::{
 use proto::manpasik::v1 as wire;
 use tonic::Status;
 
-use super::Inner;
-use crate::{InferError, ModelState, Served, Terms};
+use super::{Inner, asking};
+use crate::{InferError, ModelState, Route, Served, Terms};
 
 /// Bundles remembered; more are only met when versions are swapped all the time.
 const REMEMBERED_MAX: usize = 64;
@@ -35,6 +35,7 @@ pub(super) enum Reader {
 
 /// A served model with its reader.
 pub(super) struct Asked {
+    pub(super) route: Route,
     pub(super) served: Arc<Served>,
     pub(super) reader: Arc<Reader>,
     pub(super) reference: wire::ModelReference,
@@ -89,14 +90,15 @@ impl Inner {
     pub(super) fn asked(&self, family: Kind) -> Vec<Asked> {
         let live = |status: &crate::ModelStatus| status.live && status.family == family.name();
         let found = self.handle.models().into_iter().filter(live).filter_map(|status| {
-            let served = self.handle.model(&status.name, None).ok()?;
-            self.ask(served).ok()
+            let route = asking::route(&self.handle, &status.name).ok()?;
+            self.ask(route).ok()
         });
         found.collect()
     }
 
     /// A served model with its reader.
-    pub(super) fn ask(&self, served: Arc<Served>) -> Result<Asked, Status> {
+    pub(super) fn ask(&self, route: Route) -> Result<Asked, Status> {
+        let served = Arc::clone(route.served());
         let bundle = served.bundle().ok_or_else(|| {
             Status::failed_precondition(format!(
                 "model `{}` has no bundle to read answers with",
@@ -104,7 +106,7 @@ impl Inner {
             ))
         })?;
         let (reader, reference) = self.families.of(bundle).map_err(InferError::from)?;
-        Ok(Asked { served, reader, reference })
+        Ok(Asked { route, served, reader, reference })
     }
 
     /// Why no model of `family` answers.
@@ -128,10 +130,12 @@ impl Inner {
         Status::unavailable(reasons.join("; "))
     }
 
-    /// Runs one request on a model.
-    pub(super) async fn run(&self, served: &Served, tensors: &[Tensor]) -> Result<Vec<Tensor>, Status> {
-        let answer = self.handle.infer_on(served, tensors.to_vec(), Terms::default()).await;
-        Ok(answer?.tensors)
+    /// Runs one request on a model. What a version on trial fails is not asked of the live one here, because that
+    /// reads its answers with tables of its own: [`asking`] asks the whole question again.
+    pub(super) async fn run(&self, asked: &Asked, tensors: &[Tensor]) -> Result<Vec<Tensor>, Status> {
+        let route = &asked.route;
+        let answer = self.handle.infer_first(route, tensors.to_vec(), Terms::default()).await;
+        Ok(answer.inspect_err(|_| asking::failed(route))?.tensors)
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
 use super::{
     AiService, DISCLAIMER, Inner,
     analyze::mismatched,
+    asking,
     family::{Asked, Reader, refused},
     write,
 };
@@ -78,6 +79,7 @@ impl Inner {
         request: wire::EstimateFoodCaloriesRequest,
     ) -> Result<wire::EstimateFoodCaloriesResponse, Status> {
         let wire::EstimateFoodCaloriesRequest { image, portion_grams, explain, user_id } = request;
+        asking::of_user(&user_id);
         let user = if user_id.is_empty() { None } else { Some(foods::user(user_id)?) };
         let seen = self.see(image, portion_grams, explain).await?;
         let answer = seen.encoder()?.decode(&seen.encoded, &seen.outputs).map_err(refused)?;
@@ -120,7 +122,7 @@ impl Inner {
         let encoded = tokio::task::spawn_blocking(encode).await;
         let encoded = encoded.map_err(|_| Status::internal("the photo could not be decoded"))?;
         let encoded = encoded.ok_or_else(|| mismatched(&asked))?.map_err(refused)?;
-        let outputs = self.run(&asked.served, &encoded.tensors).await?;
+        let outputs = self.run(&asked, &encoded.tensors).await?;
         Ok(Seen { asked, encoded, outputs })
     }
 }

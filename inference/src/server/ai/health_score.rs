@@ -49,7 +49,7 @@ impl Inner {
         let asked = models.first().ok_or_else(|| self.unavailable(Family::HealthScore))?;
         let Reader::HealthScore(encoder) = &*asked.reader else { return Err(mismatched(asked)) };
         let encoded = encoder.encode(panel).map_err(refused)?;
-        let outputs = self.run(&asked.served, &encoded.tensors).await?;
+        let outputs = self.run(asked, &encoded.tensors).await?;
         let answer = encoder.decode(&encoded, &outputs).map_err(refused)?;
         Ok(told(asked, panel, answer))
     }

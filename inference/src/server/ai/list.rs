@@ -8,7 +8,7 @@ use proto::manpasik::v1 as wire;
 use tonic::Status;
 
 use super::{Inner, read::invalid};
-use crate::{InferError, ModelState, ModelStatus};
+use crate::{InferError, ModelState, ModelStatus, Route};
 
 impl Inner {
     pub(super) fn list(&self, request: &wire::ListModelsRequest) -> Result<wire::ListModelsResponse, Status> {
@@ -47,7 +47,7 @@ impl Inner {
         let served = self.handle.model(&status.name, Some(&status.version)).ok();
         let bundle = served.as_ref().and_then(|served| served.bundle());
         let card = bundle.map_or_else(String::new, |bundle| bundle.card().to_owned());
-        let calibration_id = served.clone().and_then(|served| self.ask(served).ok());
+        let calibration_id = served.clone().and_then(|served| self.ask(Route::to(served)).ok());
         let ModelStatus { name, version, family, task: _, platform, live: _, state } = status;
         let (state, reason) = match state {
             ModelState::Ready => ("READY", String::new()),

@@ -5,6 +5,7 @@
 //! explanation and safety verdict; what could not be answered is a warning, or an error when nothing could.
 
 mod analyze;
+mod asking;
 mod family;
 mod food;
 mod health_score;
@@ -24,7 +25,7 @@ use proto::manpasik::v1::{self as wire, ai_inference_service_server::AiInference
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::foods::Dishes;
+use super::{caller, foods::Dishes};
 use crate::{Handle, MeasurementSource};
 pub(in crate::server) use read::invalid;
 pub(in crate::server) use write::warning;
@@ -108,21 +109,21 @@ impl AiInferenceService for AiService {
         &self,
         request: Request<wire::AnalyzeMeasurementRequest>,
     ) -> Result<Response<wire::AnalyzeMeasurementResponse>, Status> {
-        self.0.analyze(request.into_inner()).await.map(Response::new)
+        self.ask(request, |inner, request| async move { inner.analyze(request).await }).await
     }
 
     async fn get_health_score(
         &self,
         request: Request<wire::GetHealthScoreRequest>,
     ) -> Result<Response<wire::GetHealthScoreResponse>, Status> {
-        self.0.health_score(request.into_inner()).await.map(Response::new)
+        self.ask(request, |inner, request| async move { inner.health_score(request).await }).await
     }
 
     async fn predict_trend(
         &self,
         request: Request<wire::PredictTrendRequest>,
     ) -> Result<Response<wire::PredictTrendResponse>, Status> {
-        self.0.trend(request.into_inner()).await.map(Response::new)
+        self.ask(request, |inner, request| async move { inner.trend(request).await }).await
     }
 
     async fn get_model_info(
@@ -143,7 +144,8 @@ impl AiInferenceService for AiService {
         &self,
         request: Request<Streaming<wire::StreamAnalysisRequest>>,
     ) -> Result<Response<Self::StreamAnalysisStream>, Status> {
-        Ok(Response::new(stream::answers(Arc::clone(&self.0), request.into_inner())))
+        let caller = caller::of_metadata(request.metadata());
+        Ok(Response::new(stream::answers(Arc::clone(&self.0), request.into_inner(), caller)))
     }
 
     async fn stream_series(
@@ -160,6 +162,6 @@ impl AiInferenceService for AiService {
         &self,
         request: Request<wire::EstimateFoodCaloriesRequest>,
     ) -> Result<Response<wire::EstimateFoodCaloriesResponse>, Status> {
-        self.0.food(request.into_inner()).await.map(Response::new)
+        self.ask(request, |inner, request| async move { inner.food(request).await }).await
     }
 }

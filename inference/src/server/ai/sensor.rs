@@ -34,7 +34,7 @@ impl Inner {
         });
         let (asked, predictor) = predictor.ok_or_else(|| self.unavailable(Family::Sensor))?;
         let encoded = predictor.encode(&sweep.values).map_err(refused)?;
-        let outputs = self.run(&asked.served, &encoded.tensors).await?;
+        let outputs = self.run(asked, &encoded.tensors).await?;
         let wanted = sweep.cartridge.analytes;
         let predicted = predictor.decode(&encoded, &outputs, wanted).map_err(refused)?;
         Ok(Values { predicted, model: asked.reference.clone() })

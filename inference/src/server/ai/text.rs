@@ -30,7 +30,7 @@ impl AiService {
         let mut all = Embedded { vectors: Vec::new(), truncated: false, model: asked.reference.clone() };
         for texts in texts.chunks(TOGETHER) {
             let encoded = encoder.encode(texts).map_err(refused)?;
-            let outputs = self.0.run(&asked.served, &encoded.tensors).await?;
+            let outputs = self.0.run(asked, &encoded.tensors).await?;
             all.vectors.extend(encoder.decode(&encoded, &outputs).map_err(refused)?);
             all.truncated |= (0..texts.len()).any(|index| encoded.texts().truncated(index));
         }

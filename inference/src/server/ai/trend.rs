@@ -52,7 +52,7 @@ impl Inner {
         let answer = match encoder.encode(series, horizon_seconds, person).map_err(refused)? {
             Question::Simple(answer) => answer,
             Question::Run(encoded) => {
-                let outputs = self.run(&asked.served, &encoded.tensors).await?;
+                let outputs = self.run(asked, &encoded.tensors).await?;
                 encoder.decode(&encoded, &outputs).map_err(refused)?
             }
         };

@@ -95,7 +95,7 @@ pub(crate) fn read(
     }
     let mut terms = Terms::default();
     for (name, value) in &request.parameters {
-        terms.apply(name, Parameter::of_json(value).whole())?;
+        terms.apply(name, Parameter::of_json(value))?;
     }
     let outputs = request.outputs.into_iter().map(read_output).collect::<Result<_, _>>()?;
     let binary = request.parameters.get("binary_data_output").and_then(Value::as_bool).unwrap_or(false);

@@ -30,7 +30,7 @@ use super::{
     parameters::{TENANT, grpc_timeout, tenant},
     repository, stream,
 };
-use crate::{InferError, ModelState, Terms, TraceId, traceparent::TRACEPARENT};
+use crate::{InferError, ModelState, Terms, TraceId, server::caller, traceparent::TRACEPARENT};
 
 /// Room above the request limit for names and framing, and so that a request a little too
 /// large is refused by us, in words that name the field.
@@ -86,7 +86,10 @@ impl GrpcInferenceService for OipService {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        let terms = terms(request.metadata())?;
+        let mut terms = terms(request.metadata())?;
+        if self.oip.handle().is_split() {
+            terms.caller = caller::of_metadata(request.metadata());
+        }
         Ok(Response::new(infer::infer(&self.oip, request.into_inner(), terms).await?))
     }
 
@@ -97,7 +100,7 @@ impl GrpcInferenceService for OipService {
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
-        let terms = terms(request.metadata())?;
+        let terms = Terms { caller: caller::of_metadata(request.metadata()), ..terms(request.metadata())? };
         let answers = stream::answers(self.oip.clone(), request.into_inner(), terms);
         Ok(Response::new(Box::pin(answers)))
     }

@@ -26,9 +26,10 @@ pub(super) async fn infer(
         request;
     let handle = oip.handle();
     for (name, parameter) in &parameters {
-        terms.apply(name, Parameter::of_message(parameter).whole())?;
+        terms.apply(name, Parameter::of_message(parameter))?;
     }
-    let served = handle.model(&model_name, given(&model_version))?;
+    let route = handle.route(&model_name, given(&model_version), &terms.caller, &id)?;
+    let served = route.served();
     let subject = Subject { model: &model_name, id: &id };
     let signature = served.signature();
     let asked = asked(&outputs)?;
@@ -36,7 +37,7 @@ pub(super) async fn infer(
     let wires = wires(oip, subject, inputs, raw_input_contents).await?;
     let tensors = decode::tensors(subject, signature, wires)?;
     let trace = terms.trace;
-    let answer = handle.infer_on(&served, tensors, terms).await?;
+    let answer = handle.infer_by(&route, tensors, terms).await?;
     oip.trace().observe(&id, trace, &answer);
     let mut response = ModelInferResponse {
         model_version: answer.version.to_string(),
@@ -44,7 +45,7 @@ pub(super) async fn infer(
         raw_output_contents: Vec::with_capacity(wanted.len()),
         ..ModelInferResponse::default()
     };
-    for Delivered { name, tensor, stored } in outputs::deliver(&served, &wanted, &answer).await? {
+    for Delivered { name, tensor, stored } in outputs::deliver(served, &wanted, &answer).await? {
         response.outputs.push(InferOutputTensor {
             name: name.to_owned(),
             datatype: tensor.dtype().oip().to_owned(),

@@ -24,17 +24,22 @@ pub(super) fn tenant(value: &[u8]) -> Result<Arc<str>, InferError> {
 }
 
 impl Terms {
-    /// Takes the scheduling parameters `priority` (0 = default, 1 = most urgent) and `timeout`
-    /// (microseconds in the queue); others say nothing to this server.
-    pub(super) fn apply(&mut self, name: &str, number: Option<u64>) -> Result<(), InferError> {
-        let number = || {
-            number.ok_or_else(|| InferError::input(name, "parameter must be a whole number, not negative"))
+    /// Takes the scheduling parameters `priority` (0 = default, 1 = most urgent) and `timeout` (microseconds in the
+    /// queue), and who asks: `user_id` and `cartridge_type`. Others say nothing to this server.
+    pub(super) fn apply(&mut self, name: &str, parameter: Parameter<'_>) -> Result<(), InferError> {
+        let fault = |want: &str| InferError::input(name, format!("parameter must be {want}"));
+        let number = || parameter.whole().ok_or_else(|| fault("a whole number, not negative"));
+        let text = || match parameter {
+            Parameter::Text(text) => Ok(text.to_owned()),
+            Parameter::Bool(_) | Parameter::Whole(_) | Parameter::Other => Err(fault("a text")),
         };
         match name {
             "priority" => self.priority = Priority::from_level(number()?),
             "timeout" => {
                 self.timeout = Some(number()?).filter(|micros| *micros > 0).map(Duration::from_micros)
             }
+            "user_id" => self.caller.user = text()?,
+            "cartridge_type" => self.caller.cartridge = text()?,
             _ => {}
         }
         Ok(())
@@ -186,13 +191,17 @@ mod tests {
     #[test]
     fn priority_and_timeout_are_understood_and_the_rest_ignored() {
         let mut terms = Terms::default();
-        terms.apply("priority", Some(1)).expect("number");
-        terms.apply("timeout", Some(1000)).expect("number");
-        terms.apply("sequence_id", None).expect("ignored");
+        terms.apply("priority", Parameter::Whole(1)).expect("number");
+        terms.apply("timeout", Parameter::Whole(1000)).expect("number");
+        terms.apply("sequence_id", Parameter::Other).expect("ignored");
+        terms.apply("user_id", Parameter::Text("ann")).expect("text");
+        terms.apply("cartridge_type", Parameter::Text("01:01")).expect("text");
         assert_eq!(terms.priority, Priority::Critical);
         assert_eq!(terms.timeout, Some(Duration::from_millis(1)));
-        assert!(terms.apply("timeout", None).is_err());
-        terms.apply("timeout", Some(0)).expect("none");
+        assert_eq!(terms.caller, crate::Caller { user: "ann".into(), cartridge: "01:01".into() });
+        assert!(terms.apply("timeout", Parameter::Other).is_err());
+        assert!(terms.apply("user_id", Parameter::Whole(7)).is_err());
+        terms.apply("timeout", Parameter::Whole(0)).expect("none");
         assert_eq!(terms.timeout, None);
     }
 

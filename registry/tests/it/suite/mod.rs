@@ -7,6 +7,7 @@ mod find;
 mod life;
 mod logged;
 mod names;
+mod release;
 mod store;
 mod tokens;
 

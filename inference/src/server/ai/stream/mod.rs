@@ -19,10 +19,11 @@ use tonic::Status;
 
 use self::{sequence::Sequence, tally::Tally};
 use super::{
-    Inner,
+    Inner, asking,
     family::{Asked, Reader},
     read, write,
 };
+use crate::Caller;
 
 /// Packets of one batch.
 const BATCH_PACKETS_MAX: usize = 64;
@@ -36,12 +37,12 @@ type Answer = Result<wire::StreamAnalysisResponse, Status>;
 /// Answers of one stream, in the order of its packets.
 pub(super) type Answers = Pin<Box<dyn Stream<Item = Answer> + Send>>;
 
-/// The answers to `requests`.
-pub(super) fn answers<R>(inner: Arc<Inner>, requests: R) -> Answers
+/// The answers to `requests` of `caller`.
+pub(super) fn answers<R>(inner: Arc<Inner>, requests: R, caller: Caller) -> Answers
 where
     R: Stream<Item = Result<wire::StreamAnalysisRequest, Status>> + Send + Unpin + 'static,
 {
-    let opening = State::Opening(Opening { inner, requests });
+    let opening = State::Opening(Opening { inner, requests, caller });
     let step = async |state| match state {
         State::Opening(opening) => Some(opening.step().await),
         State::Running(running) => Some(running.step().await),
@@ -60,6 +61,7 @@ enum State<R> {
 struct Opening<R> {
     inner: Arc<Inner>,
     requests: R,
+    caller: Caller,
 }
 
 impl<R: Stream<Item = Result<wire::StreamAnalysisRequest, Status>> + Unpin> Opening<R> {
@@ -75,7 +77,7 @@ impl<R: Stream<Item = Result<wire::StreamAnalysisRequest, Status>> + Unpin> Open
                     coverage: encoder.specificity(),
                 };
                 let (sequence, tally) = (Sequence::default(), Tally::new(encoder.channels().unwrap_or(0)));
-                let Self { inner, requests } = self;
+                let Self { inner, requests, caller: _ } = self;
                 let running = Running { inner, requests, asked, label, sequence, tally, explained: None };
                 (vec![tell(Telling::Started(started))], State::Running(Box::new(running)))
             }
@@ -97,7 +99,10 @@ impl<R: Stream<Item = Result<wire::StreamAnalysisRequest, Status>> + Unpin> Open
             return Err(read::invalid("start.label", "has more than 256 characters"));
         }
         let cartridge = read::cartridge("start.cartridge_code", &cartridge_code)?;
-        let asked = self.inner.sweep_model(&model_name)?;
+        // A stream stays with the version it began with; without a person, its label says whose it is.
+        let user = if self.caller.user.is_empty() { label.clone() } else { self.caller.user.clone() };
+        let caller = Caller { user, cartridge: cartridge.code.to_string() };
+        let asked = asking::once(caller, || self.inner.sweep_model(&model_name))?;
         match &*asked.reader {
             Reader::Anomaly(encoder) if encoder.channels() == Some(cartridge.channels()) => {
                 Ok((asked, label))
@@ -120,7 +125,7 @@ impl Inner {
     /// The anomaly model of that name, or the one that takes sweeps.
     fn sweep_model(&self, name: &str) -> Result<Asked, Status> {
         if !name.is_empty() {
-            return self.ask(self.handle.model(name, None)?);
+            return self.ask(asking::route(&self.handle, name)?);
         }
         let takes_sweeps = |asked: &Asked| match &*asked.reader {
             Reader::Anomaly(encoder) => encoder.channels().is_some(),
@@ -225,7 +230,7 @@ impl<R: Stream<Item = Result<wire::StreamAnalysisRequest, Status>> + Unpin> Runn
         let mut values = Vec::with_capacity(packets.len() * width);
         packets.iter().for_each(|packet| values.extend_from_slice(&packet.channels));
         let tensor = Tensor::from_f32(vec![packets.len(), width], &values).map_err(super::family::refused)?;
-        let outputs = self.inner.run(&self.asked.served, &[tensor]).await?;
+        let outputs = self.run(tensor).await?;
         let read = |index: usize| outputs.get(index).and_then(|tensor| tensor.as_f32().ok());
         let (Some(errors), Some(residuals)) = (read(0), read(1)) else {
             return Err(Status::internal("the model gave no error and residual"));
@@ -235,6 +240,21 @@ impl<R: Stream<Item = Result<wire::StreamAnalysisRequest, Status>> + Unpin> Runn
         }
         let rows = packets.iter().zip(errors.iter().zip(residuals.chunks_exact(width)));
         Ok(rows.map(|(packet, (error, residual))| self.tell(packet, *error, residual)).collect())
+    }
+
+    /// Runs packets. When a version on trial fails them, the stream goes on with the live one.
+    async fn run(&mut self, packets: Tensor) -> Result<Vec<Tensor>, Status> {
+        let packets = [packets];
+        let failure = match self.inner.run(&self.asked, &packets).await {
+            Ok(outputs) => return Ok(outputs),
+            Err(failure) => failure,
+        };
+        let Some(live) = self.asked.route.live() else { return Err(failure) };
+        let live = self.inner.ask(live)?;
+        let outputs = self.inner.run(&live, &packets).await?;
+        self.asked.route.failed();
+        self.asked = live;
+        Ok(outputs)
     }
 
     fn tell(&mut self, packet: &wire::StreamPacket, error: f32, residual: &[f32]) -> Answer {

@@ -1,5 +1,7 @@
 //! Inference over REST: JSON, bytes, or both.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     extract::State,
@@ -10,9 +12,9 @@ use bytes::Bytes;
 
 use super::{Target, Targeted, path};
 use crate::{
-    InferError, Served, Terms, TraceId,
+    Caller, InferError, Route, Served, Terms, TraceId,
     server::{
-        encoding,
+        caller, encoding,
         oip::{
             Oip,
             body::{self, Answer, Asked},
@@ -42,42 +44,66 @@ pub(super) async fn infer(
     let body = encoding::read(&headers, body, handle.limits()).await?;
     // With shared memory on, a small body may stand for large tensors.
     let slow = body.len() > BLOCKING_BYTES || oip.regions().is_some();
-    let (mut asked, tensors, wanted) = if slow {
-        let (oip, target, served) = (oip.clone(), model.clone(), served.clone());
-        let read = move || understand(&oip, &target, &served, &body, header_bytes);
+    let caller = handle.is_split().then(|| caller::of_headers(&headers)).unwrap_or_default();
+    let incoming = Incoming { served, version, caller, body, header_bytes };
+    let Understood { mut asked, route, tensors, wanted } = if slow {
+        let (oip, target) = (oip.clone(), model.clone());
+        let read = move || incoming.understand(&oip, &target);
         tokio::task::spawn_blocking(read).await.map_err(|_| InferError::Failed { model: model.clone() })??
     } else {
-        understand(&oip, &model, &served, &body, header_bytes)?
+        incoming.understand(&oip, &model)?
     };
     let tenant = headers.get(TENANT).map(|name| parameters::tenant(name.as_bytes())).transpose()?;
     let trace = headers.get(TRACEPARENT).and_then(|header| TraceId::parse(header.to_str().ok()?));
     let terms = Terms { tenant, trace, ..std::mem::take(&mut asked.terms) };
-    let response = handle.infer_on(&served, tensors, terms).await?;
+    let response = handle.infer_by(&route, tensors, terms).await?;
     oip.trace().observe(&asked.id, trace, &response);
-    let delivered = outputs::deliver(&served, &wanted, &response).await?;
+    let delivered = outputs::deliver(route.served(), &wanted, &response).await?;
     let Answer { body, header_bytes } = body::write(&asked, &delivered, &response)?;
     Ok(answer(body, header_bytes))
 }
 
-type Understood = (Asked, Vec<models::Tensor>, Vec<Wanted>);
-
-/// From bytes to checked tensors and the outputs that are wanted.
-fn understand(
-    oip: &Oip,
-    model: &str,
-    served: &Served,
-    bytes: &Bytes,
+/// A request as it came.
+struct Incoming {
+    /// What answers, as far as the path tells.
+    served: Arc<Served>,
+    version: Option<String>,
+    /// Who asks, as far as the headers tell.
+    caller: Caller,
+    body: Bytes,
     header_bytes: Option<usize>,
-) -> Result<Understood, InferError> {
-    let signature = served.signature();
-    let reader = &mut Reader::new(oip.regions(), oip.handle().limits().request_bytes_max);
-    let mut asked = body::read(bytes, header_bytes, signature, reader)?;
-    let inputs = std::mem::take(&mut asked.inputs);
-    let subject = Subject { model, id: &asked.id };
-    let outputs = asked.outputs.iter().map(|output| (output.name.as_str(), output.parameters.clone()));
-    let wanted = outputs::wanted(subject, signature, oip.regions(), outputs)?;
-    let tensors = decode::tensors(subject, signature, inputs)?;
-    Ok((asked, tensors, wanted))
+}
+
+/// Checked tensors, the version that answers and the outputs that are wanted of it.
+struct Understood {
+    asked: Asked,
+    route: Route,
+    tensors: Vec<models::Tensor>,
+    wanted: Vec<Wanted>,
+}
+
+impl Incoming {
+    fn understand(self, oip: &Oip, model: &str) -> Result<Understood, InferError> {
+        let reader = &mut Reader::new(oip.regions(), oip.handle().limits().request_bytes_max);
+        let mut asked = body::read(&self.body, self.header_bytes, self.served.signature(), reader)?;
+        let caller = Caller {
+            user: either(&asked.terms.caller.user, self.caller.user),
+            cartridge: either(&asked.terms.caller.cartridge, self.caller.cartridge),
+        };
+        let route = oip.handle().route(model, self.version.as_deref(), &caller, &asked.id)?;
+        let signature = route.served().signature();
+        let inputs = std::mem::take(&mut asked.inputs);
+        let subject = Subject { model, id: &asked.id };
+        let outputs = asked.outputs.iter().map(|output| (output.name.as_str(), output.parameters.clone()));
+        let wanted = outputs::wanted(subject, signature, oip.regions(), outputs)?;
+        let tensors = decode::tensors(subject, signature, inputs)?;
+        Ok(Understood { asked, route, tensors, wanted })
+    }
+}
+
+/// What the parameters say goes before what the headers do.
+fn either(parameter: &str, header: String) -> String {
+    if parameter.is_empty() { header } else { parameter.to_owned() }
 }
 
 fn header_bytes(headers: &HeaderMap) -> Result<Option<usize>, InferError> {

@@ -1,0 +1,105 @@
+//! Who asks a typed question, carried along with it: a question is several models away from the message.
+//!
+//! A family reads answers with the tables of the version that gave them. So what a version on trial fails is not run
+//! again; the whole question is asked again, of live versions alone.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tonic::{Request, Response, Status};
+
+use super::{AiService, Inner};
+use crate::{Caller, Handle, InferError, Route, server::caller};
+
+tokio::task_local! {
+    static ASKING: Arc<Asking>;
+}
+
+/// One question.
+struct Asking {
+    caller: Mutex<Caller>,
+    /// Whether versions on trial take part.
+    tries: bool,
+    /// Those that failed.
+    failed: Mutex<Vec<Route>>,
+}
+
+impl Asking {
+    fn new(caller: Caller, tries: bool) -> Arc<Self> {
+        Arc::new(Self { caller: Mutex::new(caller), tries, failed: Mutex::default() })
+    }
+
+    fn caller(&self) -> Caller {
+        self.caller.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl AiService {
+    /// Asks `question`; while no model has a version on trial or a pin, nothing else happens.
+    pub(super) async fn ask<Q: Clone, A, F: Future<Output = Result<A, Status>>>(
+        &self,
+        request: Request<Q>,
+        question: impl Fn(Arc<Inner>, Q) -> F,
+    ) -> Result<Response<A>, Status> {
+        let ask = |request| question(Arc::clone(&self.0), request);
+        if !self.0.handle.is_split() {
+            return ask(request.into_inner()).await.map(Response::new);
+        }
+        let first = Asking::new(caller::of_metadata(request.metadata()), true);
+        let request = request.into_inner();
+        let answer = ASKING.scope(Arc::clone(&first), ask(request.clone())).await;
+        let failed = std::mem::take(&mut *first.failed.lock().unwrap_or_else(PoisonError::into_inner));
+        if failed.is_empty() {
+            return answer.map(Response::new);
+        }
+        let answer = ASKING.scope(Asking::new(first.caller(), false), ask(request)).await?;
+        failed.iter().for_each(Route::failed);
+        Ok(Response::new(answer))
+    }
+}
+
+/// Where a question to a model leads; outside of a question, to the live version.
+pub(super) fn route(handle: &Handle, model: &str) -> Result<Route, InferError> {
+    let asked = |asking: &Arc<Asking>| {
+        let route = handle.route(model, None, &asking.caller(), "")?;
+        Ok(if asking.tries { route } else { route.live().unwrap_or(route) })
+    };
+    ASKING.try_with(asked).unwrap_or_else(|_| handle.model(model, None).map(Route::to))
+}
+
+/// The question is about a sweep of this cartridge.
+pub(super) fn of_cartridge(code: &impl fmt::Display) {
+    let note = |asking: &Arc<Asking>| {
+        asking.caller.lock().unwrap_or_else(PoisonError::into_inner).cartridge = code.to_string();
+    };
+    // Outside of a question nobody asks for the cartridge.
+    let _ = ASKING.try_with(note);
+}
+
+/// The question comes from this person, unless a header said who asks.
+pub(super) fn of_user(user: &str) {
+    let note = |asking: &Arc<Asking>| {
+        let mut caller = asking.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        if caller.user.is_empty() {
+            user.clone_into(&mut caller.user);
+        }
+    };
+    let _ = ASKING.try_with(note);
+}
+
+/// The first version on the route failed.
+pub(super) fn failed(route: &Route) {
+    if route.is_on_trial() {
+        let note = |asking: &Arc<Asking>| {
+            asking.failed.lock().unwrap_or_else(PoisonError::into_inner).push(route.clone());
+        };
+        let _ = ASKING.try_with(note);
+    }
+}
+
+/// Finds something for the first message of a stream, which then keeps what was found.
+pub(super) fn once<T>(caller: Caller, find: impl FnOnce() -> T) -> T {
+    ASKING.sync_scope(Asking::new(caller, true), find)
+}
