@@ -9,6 +9,7 @@ pub mod engine;
 mod error;
 pub mod explain;
 pub mod family;
+pub mod reference;
 pub mod signature;
 pub mod tensor;
 

@@ -247,6 +247,11 @@ pub(crate) enum ModelsCommand {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+    /// Add to a bundle what its training values look like, which drift is measured from, where its training did not.
+    Reference {
+        /// Model name or bundle folder.
+        bundle: String,
+    },
     /// Sign a bundle, and say the public key that servers must trust (models.trusted_keys).
     Sign {
         /// Model name or bundle folder.

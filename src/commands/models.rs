@@ -14,7 +14,7 @@ use models::{
 use serde::Serialize;
 use training::{
     data::Store,
-    families::{ALL, Context, Effort, Figure, Halved},
+    families::{ALL, Context, Effort, Family, Figure, Halved},
     optimise::Progress,
 };
 
@@ -39,6 +39,7 @@ pub(crate) fn run(
         ModelsCommand::Verify { bundle } => verify(config, bundle.as_deref(), json),
         ModelsCommand::Fetch { name, variant } => fetch(config, name, *variant),
         ModelsCommand::Quantise { bundle, out } => quantise(config, bundle, out.as_deref(), json),
+        ModelsCommand::Reference { bundle } => reference(config, bundle),
         ModelsCommand::Sign { bundle, key, new_key } => sign(config, bundle, key, *new_key, json),
     }
 }
@@ -148,8 +149,8 @@ fn fetch(config: &Config, name: &str, variant: Variant) -> anyhow::Result<()> {
     print(&format!("{name} model ready in {}", folder.display()))
 }
 
-fn quantise(config: &Config, bundle: &str, out: Option<&Path>, json: bool) -> anyhow::Result<()> {
-    let bundle = Bundle::open(folder_of(config, bundle)?)?;
+/// How `bundle` is made, with the data it is made from at hand.
+fn made(config: &Config, bundle: &Bundle, out: Option<&Path>) -> anyhow::Result<(&'static Family, Context)> {
     let name = &bundle.config().name;
     let family = ALL.iter().find(|family| family.name == *name);
     let family = family.with_context(|| {
@@ -162,6 +163,19 @@ fn quantise(config: &Config, bundle: &str, out: Option<&Path>, json: bool) -> an
         progress: Progress::hidden(),
         effort: Effort::Full,
     };
+    Ok((family, context))
+}
+
+fn reference(config: &Config, bundle: &str) -> anyhow::Result<()> {
+    let bundle = Bundle::open(folder_of(config, bundle)?)?;
+    let (family, context) = made(config, &bundle, None)?;
+    let written = family.refer(&bundle, &context)?;
+    print(&format!("{} now says what its training values looked like", written.dir().display()))
+}
+
+fn quantise(config: &Config, bundle: &str, out: Option<&Path>, json: bool) -> anyhow::Result<()> {
+    let bundle = Bundle::open(folder_of(config, bundle)?)?;
+    let (family, context) = made(config, &bundle, out)?;
     let Halved { dir, figures, bytes: (was, is) } = family.halve(&bundle, &context)?;
     let figures = figures.iter();
     if json {

@@ -7,6 +7,7 @@
 //! | `golden.safetensors` | [`Golden`]: inputs and the outputs they must give |
 //! | `calibration.json` | conformal quantiles and thresholds, read by the families |
 //! | `card.md` | the model card for people |
+//! | `reference.json` | what inputs and output looked like in training, where it is told; see [`crate::reference`] |
 //! | `manifest.json` | [`Manifest`]: size and SHA-256 of each file |
 //! | `manifest.sig` | ed25519 signature of the manifest, when there is a key |
 
@@ -46,6 +47,8 @@ pub const GOLDEN_FILE: &str = "golden.safetensors";
 pub const CALIBRATION_FILE: &str = "calibration.json";
 /// File of the model card.
 pub const CARD_FILE: &str = "card.md";
+/// File of the training values that later ones are compared with; a bundle can be without.
+pub const REFERENCE_FILE: &str = "reference.json";
 /// File of the manifest.
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// File of the manifest's signature.

@@ -9,8 +9,10 @@ use super::golden::Golden;
 use super::manifest::Manifest;
 use super::trust::Trust;
 use super::{
-    CALIBRATION_FILE, CARD_FILE, CONFIG_FILE, GOLDEN_FILE, MANIFEST_FILE, REQUIRED_FILES, SIGNATURE_FILE,
+    CALIBRATION_FILE, CARD_FILE, CONFIG_FILE, GOLDEN_FILE, MANIFEST_FILE, REFERENCE_FILE, REQUIRED_FILES,
+    SIGNATURE_FILE,
 };
+use crate::reference::Reference;
 use crate::{Engine, Model, ModelError, Signature};
 
 /// One verified model version: the small files in memory, the weights on disk.
@@ -21,6 +23,7 @@ pub struct Bundle {
     signature: Signature,
     calibration: String,
     card: String,
+    reference: Option<Reference>,
     manifest: Manifest,
     digest: String,
     signed: bool,
@@ -61,12 +64,14 @@ impl Bundle {
             return Err(ModelError::invalid(CARD_FILE, "is empty"));
         }
         Golden::from_bytes(&read(GOLDEN_FILE)?, &signature)?;
+        let told = manifest.files().contains_key(REFERENCE_FILE).then(|| read(REFERENCE_FILE)).transpose()?;
+        let reference = told.map(|text| Reference::from_json(&text)).transpose()?;
         for name in manifest.files().keys() {
             read(name)?;
         }
         let digest = sha256(&manifest_bytes);
         let dir = dir.to_owned();
-        Ok(Self { dir, config, signature, calibration, card, manifest, digest, signed })
+        Ok(Self { dir, config, signature, calibration, card, reference, manifest, digest, signed })
     }
 
     /// Folder the bundle was opened from.
@@ -92,6 +97,11 @@ impl Bundle {
     /// Text of `card.md`.
     pub fn card(&self) -> &str {
         &self.card
+    }
+
+    /// What inputs and output looked like in training, where the bundle says so.
+    pub fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
     }
 
     /// Sizes and hashes of the files.

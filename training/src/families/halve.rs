@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use half::f16;
 use models::bundle::{
-    BundleConfig, BundleWriter, EngineKind, Quantisation, from_safetensors, to_safetensors,
+    BundleConfig, BundleWriter, EngineKind, Quantisation, REFERENCE_FILE, from_safetensors, to_safetensors,
 };
 use models::calibration::Calibration;
 use models::{Bundle, DType, Tensor};
@@ -84,13 +84,16 @@ pub(crate) fn halve(recipe: &dyn Recipe, bundle: &Bundle, context: &Context) -> 
     let bytes = (weights.len(), narrow.len());
     let dir = context.out.join(&config.name).join(&version);
     let card = card(bundle.card(), &full.version.to_string(), &version, &figures, bytes);
-    BundleWriter::new(config)
+    let mut writer = BundleWriter::new(config)
         .weights(narrow)
         .calibration(bundle.calibration_json())
         .card(card)
         .golden(&golden)?
-        .replace()
-        .write(&dir)?;
+        .replace();
+    if let Some(reference) = bundle.reference() {
+        writer = writer.file(REFERENCE_FILE, reference.to_json()?);
+    }
+    writer.write(&dir)?;
     Ok(Halved { dir, figures, bytes })
 }
 

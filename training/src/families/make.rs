@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use models::bundle::{
     BatchingConfig, BundleConfig, BundleWriter, DatasetConfig, EngineKind, Golden, GoldenConfig,
-    LineageConfig, MetricConfig, SCHEMA_VERSION,
+    LineageConfig, MetricConfig, REFERENCE_FILE, SCHEMA_VERSION,
 };
 use models::calibration::Calibration;
 use models::{Bundle, Signature};
@@ -18,6 +18,7 @@ use super::halve;
 use super::matrix::Matrix;
 use super::pictures;
 use super::recipe::{Context, Effort, Prepared, Recipe};
+use super::reference;
 use super::runner::Runner;
 use super::support;
 use super::trainee::Trainee;
@@ -79,13 +80,17 @@ pub(super) fn make(recipe: &dyn Recipe, context: &Context) -> Result<TrainReport
         cohorts: calibration.cohorts(),
     })?;
     let dir = context.out.join(spec.name).join(spec.version);
-    let bundle = BundleWriter::new(config)
+    let reference = reference::of(&config, &prepared, &mut runner)?;
+    let mut writer = BundleWriter::new(config)
         .weights(weights)
         .calibration(String::from_utf8(calibration.to_json()?)?)
         .card(text)
         .golden(&golden)?
-        .replace()
-        .write(&dir)?;
+        .replace();
+    if let Some(reference) = reference {
+        writer = writer.file(REFERENCE_FILE, reference.to_json()?);
+    }
+    let bundle = writer.write(&dir)?;
     let bytes = bundle.manifest().files().values().map(|file| file.size).sum();
     Ok(TrainReport { dir, outcome, report, bytes, wall: started.elapsed() })
 }

@@ -23,6 +23,7 @@ mod pictures;
 mod pinball;
 mod recipe;
 mod reconstruct;
+mod reference;
 mod regress;
 mod rivals;
 mod runner;
@@ -74,6 +75,17 @@ impl Family {
         let name = &bundle.config().name;
         anyhow::ensure!(name == self.name, "the bundle is of `{name}`, not of `{}`", self.name);
         halve::halve(self.recipe, bundle, context)
+    }
+
+    /// Writes `bundle` again where it lies, with what its inputs and output look like on the data it was made from: for
+    /// bundles from before training did so. Weights and figures stay; a signature is of the old manifest and goes.
+    ///
+    /// # Errors
+    /// A bundle of another model or engine, or data that cannot be had or is not the bundle's own.
+    pub fn refer(&self, bundle: &Bundle, context: &Context) -> Result<Bundle> {
+        let name = &bundle.config().name;
+        anyhow::ensure!(name == self.name, "the bundle is of `{name}`, not of `{}`", self.name);
+        reference::add(self.recipe, bundle, context)
     }
 
     /// A search over its settings, to be run trial by trial.
