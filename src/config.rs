@@ -29,6 +29,7 @@ pub(crate) struct Config {
     /// Folder for databases, downloads, fetched models and libraries.
     pub(crate) data_dir: PathBuf,
     pub(crate) server: Server,
+    pub(crate) auth: Auth,
     pub(crate) models: Models,
     pub(crate) registry: Registry,
     pub(crate) services: Services,
@@ -50,6 +51,19 @@ pub(crate) struct Server {
     /// objects there are read and written.
     pub(crate) shared_memory: bool,
 }
+
+/// Who may call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Auth {
+    /// Whether every call shows a token (`manpasik tokens create`). On an address beyond loopback it always does.
+    pub(crate) required: bool,
+    /// How long the holder of a token is remembered: within it a token that was revoked still counts.
+    pub(crate) token_cache_ms: u64,
+}
+
+/// Longest that a revoked token may count.
+const TOKEN_CACHE_MS_MAX: u64 = 60_000;
 
 /// Where models come from and what runs them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,6 +100,8 @@ pub(crate) struct Services {
     pub(crate) enabled: Vec<String>,
     /// URI of a remote inference server; empty: the one in this process.
     pub(crate) inference_uri: String,
+    /// Token that server asks for; empty: none.
+    pub(crate) inference_token: Secret,
 }
 
 /// Where vectors are kept.
@@ -130,6 +146,7 @@ impl Default for Config {
                 shutdown_grace_ms: 10_000,
                 shared_memory: false,
             },
+            auth: Auth { required: false, token_cache_ms: 1_000 },
             models: Models {
                 bundles: Vec::new(),
                 onnxruntime: PathBuf::new(),
@@ -138,7 +155,11 @@ impl Default for Config {
                 onnx_threads: onnx_threads(),
             },
             registry: Registry { database: Secret::default(), artifacts: PathBuf::new() },
-            services: Services { enabled: vec!["*".into()], inference_uri: String::new() },
+            services: Services {
+                enabled: vec!["*".into()],
+                inference_uri: String::new(),
+                inference_token: Secret::default(),
+            },
             vectors: Vectors {
                 store: VectorStoreKind::Embedded,
                 qdrant_url: String::new(),
@@ -223,13 +244,8 @@ impl Config {
             faults.push(format!("registry.database: {error}"));
         }
         self.check_vectors(faults);
-        for (key, address) in [("grpc", self.server.grpc), ("http", self.server.http)] {
-            if !address.ip().is_loopback() {
-                faults.push(format!(
-                    "server.{key}: {address} is not a loopback address; without tokens the server only \
-                     listens on loopback"
-                ));
-            }
+        if self.auth.token_cache_ms > TOKEN_CACHE_MS_MAX {
+            faults.push(format!("auth.token_cache_ms: must be at most {TOKEN_CACHE_MS_MAX}"));
         }
         for name in &self.services.enabled {
             if name != "*" && !SERVICES.contains(&name.as_str()) {
@@ -256,6 +272,16 @@ impl Config {
             ),
             VectorStoreKind::Qdrant | VectorStoreKind::Embedded => {}
         }
+    }
+
+    /// Whether a port can be reached from other machines.
+    pub(crate) fn is_open(&self) -> bool {
+        [self.server.grpc, self.server.http].iter().any(|address| !address.ip().is_loopback())
+    }
+
+    /// Whether every call shows a token.
+    pub(crate) fn asks_for_tokens(&self) -> bool {
+        self.auth.required || self.is_open()
     }
 
     /// The registry's database.
@@ -330,6 +356,7 @@ fn section_faults(merged: &Figment, faults: &mut Vec<String>) -> bool {
     let checks = [
         merged.extract_inner::<PathBuf>("data_dir").err(),
         merged.extract_inner::<Server>("server").err(),
+        merged.extract_inner::<Auth>("auth").err(),
         merged.extract_inner::<Models>("models").err(),
         merged.extract_inner::<Services>("services").err(),
         merged.extract_inner::<Vectors>("vectors").err(),
@@ -369,10 +396,19 @@ mod tests {
     }
 
     #[test]
-    fn addresses_beyond_loopback_and_unknown_services_are_refused() {
-        let text = "[server]\nhttp = \"0.0.0.0:80\"\n[services]\nenabled = [\"billing\"]\n";
+    fn addresses_beyond_loopback_ask_for_tokens_whatever_is_said() {
+        assert!(!load("").expect("valid").asks_for_tokens());
+        assert!(load("[auth]\nrequired = true\n").expect("valid").asks_for_tokens());
+        let open = "[server]\nhttp = \"0.0.0.0:80\"\n[auth]\nrequired = false\n";
+        assert!(load(open).expect("valid").asks_for_tokens());
+    }
+
+    #[test]
+    fn unknown_services_and_long_memories_of_tokens_are_refused() {
+        let text = "[auth]\ntoken_cache_ms = 600000\n[services]\nenabled = [\"billing\"]\n";
         let message = load(text).expect_err("two faults").to_string();
-        assert!(message.contains("not a loopback address") && message.contains("no service `billing`"));
+        assert!(message.contains("token_cache_ms: must be at most 60000"), "{message}");
+        assert!(message.contains("no service `billing`"), "{message}");
     }
 
     #[test]

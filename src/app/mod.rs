@@ -40,6 +40,8 @@ use tonic::transport::Channel;
 pub(crate) use signals::Signals;
 
 use crate::{
+    access::Access,
+    commands,
     config::Config,
     gateway::{self, Clients},
     logging, mlflow,
@@ -58,6 +60,7 @@ pub(crate) struct App {
     oip: Oip,
     measurement: Option<MeasurementModule>,
     registry: Registry,
+    access: Option<Access>,
     followed: JoinHandle<()>,
     vectors: Arc<dyn VectorStore>,
     preparing: JoinHandle<()>,
@@ -125,11 +128,17 @@ impl App {
         };
         let http_routes =
             server::http_routes(&oip).merge(mlflow::router(&registry)).merge(gateway::router(clients));
+        let access = access(config, &registry).await?;
+        let http_routes = match &access {
+            Some(access) => access.over(http_routes),
+            None => http_routes,
+        };
         Ok(Self {
             inference,
             oip,
             measurement,
             registry,
+            access,
             followed,
             vectors,
             preparing,
@@ -158,7 +167,9 @@ impl App {
         let closing = CancellationToken::new();
         let handle = self.inference.handle();
         let closed = || closing.clone().cancelled_owned();
-        let mut grpc = tokio::spawn(server::serve_grpc(self.grpc, self.oip, self.grpc_routes, closed()));
+        let guard = self.access.map(|access| Arc::new(access) as Arc<dyn server::guard::Guard>);
+        let mut grpc =
+            tokio::spawn(server::serve_grpc(self.grpc, self.oip, self.grpc_routes, guard, closed()));
         let mut http =
             tokio::spawn(server::serve_http(self.http, self.http_routes, handle.limits().clone(), closed()));
         tokio::select! {
@@ -205,6 +216,20 @@ fn oip(config: &Config, handle: inference::Handle, shelf: &Arc<models::Shelf>) -
     Oip::new(handle, options)
 }
 
+/// Who may call, where that is asked.
+async fn access(config: &Config, registry: &Registry) -> anyhow::Result<Option<Access>> {
+    if !config.asks_for_tokens() {
+        return Ok(None);
+    }
+    if config.is_open() {
+        tracing::warn!("reachable from other machines without encryption: put a proxy with TLS in front");
+    }
+    if registry.tokens().await?.iter().all(|token| token.revoked_ms.is_some()) {
+        tracing::warn!("there is no token, so nobody can call: `manpasik tokens create NAME --role admin`");
+    }
+    Ok(Some(Access::new(registry, &config.auth)))
+}
+
 /// The registry, with runs that were killed marked as such.
 pub(crate) async fn open_registry(config: &Config) -> anyhow::Result<Registry> {
     let url = config.registry_url()?;
@@ -229,7 +254,7 @@ fn reached(config: &Config, local: GrpcService) -> anyhow::Result<GrpcService> {
     let endpoint = Channel::from_shared(uri.clone())
         .with_context(|| format!("services.inference_uri: `{uri}` is not a URI"))?
         .connect_timeout(CONNECT_TIMEOUT);
-    Ok(remote(endpoint.connect_lazy()))
+    commands::bearing(remote(endpoint.connect_lazy()), Some(config.services.inference_token.reveal()))
 }
 
 async fn measurement(
@@ -250,4 +275,23 @@ async fn measurement(
 fn early(name: &str, ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> anyhow::Result<()> {
     ended.with_context(|| format!("the {name} server failed"))??;
     anyhow::bail!("the {name} server ended without being asked to")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::unlisted;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_route_says_what_it_needs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut config = Config { data_dir: folder.path().into(), ..Config::default() };
+        (config.server.grpc, config.server.http) = (any, any);
+        config.models.bundles = vec![folder.path().join("none")];
+        let app = App::build(&config).await.expect("built");
+        let (count, without) = unlisted(&app.http_routes);
+        assert!(count > 80, "{count} paths are too few: how the router shows them has changed");
+        assert!(without.is_empty(), "say in access::needs what these need: {without:#?}");
+    }
 }

@@ -20,6 +20,7 @@ use std::io::Write;
 
 use anyhow::Context;
 use serde::Serialize;
+use services::kernel::GrpcService;
 
 /// Writes `text` and a line end to standard output; a closed pipe is not an error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
@@ -37,6 +38,13 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 /// Writes `value` as indented JSON to standard output.
 pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     print(&serde_json::to_string_pretty(value).context("cannot write the answer as JSON")?)
+}
+
+/// `server` as the holder of `token` calls it; as it is without one.
+pub(crate) fn bearing(server: GrpcService, token: Option<&str>) -> anyhow::Result<GrpcService> {
+    let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(server) };
+    let header = format!("Bearer {token}").parse().context("the token holds what no header can")?;
+    Ok(services::kernel::bearing(server, header))
 }
 
 /// A runtime with as many workers as cores.

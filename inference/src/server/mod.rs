@@ -4,6 +4,7 @@ pub mod ai;
 mod encoding;
 pub mod foods;
 mod front;
+pub mod guard;
 pub mod health;
 pub mod knowledge;
 pub mod metrics;
