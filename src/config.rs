@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) registry: Registry,
     pub(crate) services: Services,
     pub(crate) vectors: Vectors,
+    pub(crate) predictions: Predictions,
+    pub(crate) drift: Drift,
     pub(crate) log: Log,
 }
 
@@ -62,6 +64,8 @@ pub(crate) struct Auth {
     pub(crate) token_cache_ms: u64,
 }
 
+/// Fewest cases of a window of drift.
+const DRIFT_ROWS_MIN: u64 = 100;
 /// Longest that a revoked token may count.
 const TOKEN_CACHE_MS_MAX: u64 = 60_000;
 
@@ -90,6 +94,42 @@ pub(crate) struct Registry {
     pub(crate) database: Secret,
     /// Folder of artifacts; empty: in the data folder.
     pub(crate) artifacts: PathBuf,
+    /// How long what nobody needs any more is kept.
+    pub(crate) retention: Retention,
+}
+
+/// How long the registry keeps what it keeps; 0: for ever.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Retention {
+    /// Days after which the files of a rejected or archived version go; its record stays.
+    pub(crate) files_days: u32,
+    /// Days after which predictions, their payloads and windows of drift go.
+    pub(crate) predictions_days: u32,
+}
+
+/// What is written down of answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Predictions {
+    /// Whether model, version, output and interval of every answer are.
+    pub(crate) traced: bool,
+    /// Whether request and answer are too, encrypted, so that an answer can be reproduced.
+    pub(crate) payload_logging: bool,
+    /// Key of the payloads, 64 hexadecimal digits, for example from `openssl rand -hex 32`.
+    pub(crate) payload_key: Secret,
+}
+
+/// When what is asked and answered no longer looks like training. Cases are compared window by window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Drift {
+    /// Cases of a window.
+    pub(crate) rows: u64,
+    /// Largest population stability index that is no alarm.
+    pub(crate) stability_index_max: f64,
+    /// Largest Kolmogorov-Smirnov distance that is no alarm.
+    pub(crate) distance_max: f64,
 }
 
 /// Which platform services this process mounts.
@@ -154,7 +194,11 @@ impl Default for Config {
                 signed_only: false,
                 onnx_threads: onnx_threads(),
             },
-            registry: Registry { database: Secret::default(), artifacts: PathBuf::new() },
+            registry: Registry {
+                database: Secret::default(),
+                artifacts: PathBuf::new(),
+                retention: Retention { files_days: 0, predictions_days: 0 },
+            },
             services: Services {
                 enabled: vec!["*".into()],
                 inference_uri: String::new(),
@@ -165,6 +209,8 @@ impl Default for Config {
                 qdrant_url: String::new(),
                 qdrant_api_key: Secret::default(),
             },
+            predictions: Predictions { traced: true, payload_logging: false, payload_key: Secret::default() },
+            drift: Drift { rows: 1_000, stability_index_max: 0.25, distance_max: 0.15 },
             log: Log { filter: "warn,manpasik=info".into(), json: false },
         }
     }
@@ -244,6 +290,7 @@ impl Config {
             faults.push(format!("registry.database: {error}"));
         }
         self.check_vectors(faults);
+        self.check_watch(faults);
         if self.auth.token_cache_ms > TOKEN_CACHE_MS_MAX {
             faults.push(format!("auth.token_cache_ms: must be at most {TOKEN_CACHE_MS_MAX}"));
         }
@@ -254,6 +301,17 @@ impl Config {
                     SERVICES.join(", ")
                 ));
             }
+        }
+    }
+
+    fn check_watch(&self, faults: &mut Vec<String>) {
+        if self.drift.rows < DRIFT_ROWS_MIN {
+            faults.push(format!("drift.rows: must be at least {DRIFT_ROWS_MIN}"));
+        }
+        let key = self.predictions.payload_key.reveal();
+        let needed = self.predictions.payload_logging || !key.is_empty();
+        if let (true, Err(error)) = (needed, registry::predictions::Cipher::from_hex(key)) {
+            faults.push(error.to_string());
         }
     }
 
@@ -272,6 +330,11 @@ impl Config {
             ),
             VectorStoreKind::Qdrant | VectorStoreKind::Embedded => {}
         }
+    }
+
+    /// What payloads of predictions are encrypted with.
+    pub(crate) fn cipher(&self) -> anyhow::Result<registry::predictions::Cipher> {
+        Ok(registry::predictions::Cipher::from_hex(self.predictions.payload_key.reveal())?)
     }
 
     /// Whether a port can be reached from other machines.
@@ -360,6 +423,8 @@ fn section_faults(merged: &Figment, faults: &mut Vec<String>) -> bool {
         merged.extract_inner::<Models>("models").err(),
         merged.extract_inner::<Services>("services").err(),
         merged.extract_inner::<Vectors>("vectors").err(),
+        merged.extract_inner::<Predictions>("predictions").err(),
+        merged.extract_inner::<Drift>("drift").err(),
         merged.extract_inner::<Log>("log").err(),
     ];
     for error in checks.into_iter().flatten() {

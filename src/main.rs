@@ -10,6 +10,7 @@ mod logging;
 mod mlflow;
 mod paths;
 mod secret;
+mod trail;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,10 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Some(Command::Eval(eval)) => commands::eval::run(&config, eval, json),
         Some(Command::Models(models)) => commands::models::run(&config, models, token, json),
         Some(Command::Tokens(tokens)) => commands::tokens::run(&config, tokens, token, json),
+        Some(Command::Predictions(command)) => commands::predictions::run(&config, command, token, json),
+        Some(Command::Replay(replay)) => commands::replay::run(&config, replay, token, json),
+        Some(Command::Backup(backup)) => commands::backup::backup(&config, backup, token, json),
+        Some(Command::Restore(restore)) => commands::backup::restore(&config, restore, token, json),
         Some(Command::Foods(foods)) => commands::foods::run(&config, foods, token, json),
         Some(Command::Vectors(vectors)) => commands::vectors::run(&config, vectors, json),
         Some(Command::Bench(bench)) => commands::bench::run(&config, bench, json),

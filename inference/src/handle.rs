@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Instant,
@@ -11,8 +11,11 @@ use std::{
 use models::Tensor;
 
 use crate::{
-    Candidate, InferError, Limits, ModelState, ModelStatus, Priority, Request, Response, Served, pool::Call,
-    router::Router, start,
+    Candidate, InferError, Limits, ModelState, ModelStatus, Priority, Request, Response, Served,
+    drift::{Closed, Drift, Thresholds},
+    pool::Call,
+    router::Router,
+    start,
 };
 
 /// Why a model that was taken out of service does not answer, in the word of the protocol.
@@ -25,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Arc<Limits>,
     pub(crate) required: Vec<String>,
     pub(crate) accepting: AtomicBool,
+    pub(crate) drift: OnceLock<Drift>,
     inflight: AtomicUsize,
 }
 
@@ -35,6 +39,7 @@ impl Shared {
             limits: Arc::new(limits),
             required,
             accepting: AtomicBool::new(false),
+            drift: OnceLock::new(),
             inflight: AtomicUsize::new(0),
         }
     }
@@ -90,7 +95,13 @@ impl Handle {
     ) -> Result<Response, InferError> {
         let rows = served.signature().check_inputs(&tensors)?;
         let _permit = self.enter(served)?;
-        served.infer(Call { tensors, rows, priority, deadline }).await
+        let watched = self.shared.drift.get().zip(served.ground());
+        let place = watched.and_then(|(drift, ground)| drift.place(ground, &tensors));
+        let answer = served.infer(Call { tensors, rows, priority, deadline }).await?;
+        if let Some(place) = place {
+            place.fill(&answer.tensors);
+        }
+        Ok(answer)
     }
 
     fn enter(&self, served: &Served) -> Result<Permit<'_>, InferError> {
@@ -130,6 +141,24 @@ impl Handle {
     /// Loads, warms up and flips to `candidate`, as [`crate::Server::install`] does.
     pub fn install(&self, candidate: Candidate) -> Result<(), InferError> {
         start::install(&self.shared, candidate)
+    }
+
+    /// Watches for drift from now on; `told` hears of every window that closes, on a thread of its own. The first call
+    /// counts.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn watch_drift(&self, all: Thresholds, told: Box<dyn Fn(Closed) + Send>) -> std::io::Result<()> {
+        let drift = Drift::start(all, told)?;
+        let _ = self.shared.drift.set(drift);
+        Ok(())
+    }
+
+    /// Gives `model` thresholds of its own, as its policy says.
+    pub fn set_drift_thresholds(&self, model: &str, own: Thresholds) {
+        if let Some(drift) = self.shared.drift.get() {
+            drift.set(model, own);
+        }
     }
 
     /// Takes every version of `name` out of service; what it has admitted is worked off. A name that is not

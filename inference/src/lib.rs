@@ -7,6 +7,7 @@
 
 mod batcher;
 mod cost;
+pub mod drift;
 mod error;
 mod handle;
 mod limits;

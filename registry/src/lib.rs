@@ -9,10 +9,12 @@
 
 pub mod artifacts;
 pub mod audit;
+mod backup;
 mod catalogue;
 mod error;
 pub mod gates;
 pub mod logged;
+pub mod predictions;
 mod principal;
 mod registry;
 pub mod runs;
@@ -21,6 +23,7 @@ mod state;
 mod store;
 pub mod versions;
 
+pub use backup::Kept;
 pub use catalogue::{Catalogue, Entry};
 pub use error::RegistryError;
 pub use principal::{LOCAL, Principal, Role};

@@ -108,6 +108,12 @@ const ROUTES: &[(&str, Need, Need)] = &[
     ("/openapi.json", Need::Token, ADMINS),
     ("/health", Need::Token, ADMINS),
     ("/version", Need::Token, ADMINS),
+    ("/v1/predictions", READERS, ADMINS),
+    ("/v1/predictions/{id}", READERS, ADMINS),
+    // The registry says once more who may label.
+    ("/v1/predictions/{id}/outcome", ADMINS, Need::Token),
+    ("/v1/models/{name}/accuracy", READERS, ADMINS),
+    ("/v1/models/{name}/drift", READERS, ADMINS),
     // MLflow searches by POST; what is written is judged once more by the registry.
     ("/api/2.0/*", READERS, MAKERS),
     ("/v2", Need::Token, ADMINS),

@@ -5,10 +5,12 @@
 
 pub(crate) mod engines;
 mod gates;
+mod keeper;
 mod measurements;
 pub(crate) mod models;
 pub(crate) mod recorder;
 mod registered;
+mod retention;
 mod signals;
 pub(crate) mod vectors;
 
@@ -17,9 +19,12 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use axum::Router;
 use embeddings::VectorStore;
-use inference::server::{
-    self,
-    oip::{Oip, OipOptions},
+use inference::{
+    drift::Thresholds,
+    server::{
+        self,
+        oip::{Oip, OipOptions},
+    },
 };
 use proto::manpasik::v1::{
     ai_inference_service_client::AiInferenceServiceClient,
@@ -33,18 +38,19 @@ use services::{
     kernel::{GrpcService, in_process, remote},
     measurement::MeasurementModule,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 pub(crate) use signals::Signals;
 
+use self::keeper::Keeper;
 use crate::{
     access::Access,
     commands,
     config::Config,
     gateway::{self, Clients},
-    logging, mlflow,
+    logging, mlflow, trail,
 };
 
 /// Largest gRPC message of the typed services: a photo and its frame, or a batch of vectors.
@@ -61,6 +67,8 @@ pub(crate) struct App {
     measurement: Option<MeasurementModule>,
     registry: Registry,
     access: Option<Access>,
+    keeper: Keeper,
+    swept: JoinHandle<()>,
     followed: JoinHandle<()>,
     vectors: Arc<dyn VectorStore>,
     preparing: JoinHandle<()>,
@@ -91,6 +99,8 @@ impl App {
             Arc::clone(&shelf),
         ));
         let ai = server::ai::AiService::new(handle.clone());
+        let keeper = watch(config, &registry, &handle, &ai)?;
+        let swept = tokio::spawn(retention::run(config.registry.retention.clone(), registry.clone()));
         let local = AiInferenceServiceServer::new(ai.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -126,8 +136,10 @@ impl App {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         };
-        let http_routes =
-            server::http_routes(&oip).merge(mlflow::router(&registry)).merge(gateway::router(clients));
+        let http_routes = server::http_routes(&oip)
+            .merge(mlflow::router(&registry))
+            .merge(trail::router(&registry))
+            .merge(gateway::router(clients));
         let access = access(config, &registry).await?;
         let http_routes = match &access {
             Some(access) => access.over(http_routes),
@@ -139,6 +151,8 @@ impl App {
             measurement,
             registry,
             access,
+            keeper,
+            swept,
             followed,
             vectors,
             preparing,
@@ -189,7 +203,9 @@ impl App {
             }
             self.preparing.abort();
             self.followed.abort();
+            self.swept.abort();
             let drained = self.inference.drain().await;
+            self.keeper.finish().await;
             if let Err(error) = self.vectors.close().await {
                 tracing::error!(%error, "the vector store was not closed cleanly");
             }
@@ -214,6 +230,33 @@ fn oip(config: &Config, handle: inference::Handle, shelf: &Arc<models::Shelf>) -
         log: Some(logging::control()),
     };
     Oip::new(handle, options)
+}
+
+/// Traces answers and watches for drift, and writes both down.
+fn watch(
+    config: &Config,
+    registry: &Registry,
+    handle: &inference::Handle,
+    ai: &server::ai::AiService,
+) -> anyhow::Result<Keeper> {
+    let (answers, waiting) = mpsc::channel(keeper::ANSWERS_MAX);
+    let cipher = config.predictions.payload_logging.then(|| config.cipher()).transpose()?.map(Arc::new);
+    if config.predictions.traced {
+        ai.set_trace(server::ai::trace::Trace::new(answers, cipher.is_some()));
+    }
+    let (windows, closed) = mpsc::channel(keeper::WINDOWS_MAX);
+    let thresholds = Thresholds {
+        rows: config.drift.rows,
+        index_max: config.drift.stability_index_max,
+        distance_max: config.drift.distance_max,
+    };
+    let told = move |window| {
+        if windows.try_send(window).is_err() {
+            tracing::warn!("a window of drift was not written down: the database is behind");
+        }
+    };
+    handle.watch_drift(thresholds, Box::new(told)).context("cannot watch for drift")?;
+    Ok(Keeper::start(registry.clone(), cipher, waiting, closed))
 }
 
 /// Who may call, where that is asked.

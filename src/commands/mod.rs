@@ -1,5 +1,6 @@
 //! One file per command. A command prints its answer here and nowhere else.
 
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod eval;
@@ -7,7 +8,9 @@ pub(crate) mod foods;
 pub(crate) mod gate;
 pub(crate) mod models;
 pub(crate) mod predict;
+pub(crate) mod predictions;
 pub(crate) mod registered;
+pub(crate) mod replay;
 pub(crate) mod runs;
 pub(crate) mod search;
 pub(crate) mod serve;

@@ -121,6 +121,6 @@ async fn answer(
 }
 
 /// Who calls: whom the token named, or whoever sits here.
-fn principal(caller: Option<Extension<Principal>>) -> Principal {
+pub(crate) fn principal(caller: Option<Extension<Principal>>) -> Principal {
     caller.map_or_else(Principal::local, |Extension(principal)| principal)
 }

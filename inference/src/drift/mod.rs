@@ -24,8 +24,8 @@ use models::{
 };
 use tokio::sync::mpsc;
 
-use self::window::Window;
 pub use self::window::Figure;
+use self::window::Window;
 
 /// Answered requests that wait to be looked at; further ones are dropped.
 const QUEUE_MAX: usize = 256;
@@ -226,7 +226,7 @@ fn tell(closed: &Closed) {
         metrics::gauge!(INDEX, &labels).set(*index);
         metrics::gauge!(DISTANCE, &labels).set(*distance);
         if *alarm {
-            metrics::counter!(ALARMS, &labels[..2]).increment(1);
+            metrics::counter!(ALARMS, "model" => model.clone(), "version" => version.clone()).increment(1);
             tracing::warn!(
                 model,
                 version,

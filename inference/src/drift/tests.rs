@@ -24,8 +24,7 @@ fn patient(rng: &mut StdRng, tsh: f32) -> [Tensor; 3] {
     features[0] = (55.0 + 15.0 * normal()).clamp(18.0, 95.0);
     features[2] *= tsh;
     features[1] = f32::from(rng.random::<f32>() < 0.35);
-    let marks: Vec<f32> =
-        (0..22).map(|at| f32::from(at < 2 || rng.random::<f32>() < 0.8)).collect();
+    let marks: Vec<f32> = (0..22).map(|at| f32::from(at < 2 || rng.random::<f32>() < 0.8)).collect();
     let sick = rng.random::<f32>() * 0.2;
     let tensor = |values: &[f32]| Tensor::from_f32(vec![1, values.len()], values).expect("whole");
     [tensor(&features), tensor(&marks), tensor(&[1.0 - sick, sick / 2.0, sick / 2.0])]
@@ -53,20 +52,21 @@ fn month(tsh: impl Fn(usize) -> f32) -> Vec<Closed> {
     for day in 0..DAYS {
         for _ in 0..DAILY {
             let [features, marks, output] = patient(&mut rng, tsh(day));
-            watch.take(&Seen { ground: Arc::clone(&ground), inputs: vec![features, marks], outputs: vec![output] });
+            watch.take(&Seen {
+                ground: Arc::clone(&ground),
+                inputs: vec![features, marks],
+                outputs: vec![output],
+            });
         }
     }
     let told = told.lock().expect("sound").clone();
     told
 }
 
-fn alarms(closed: &[Closed]) -> Vec<(&str, Option<Cohort>)> {
-    let of = |closed: &'_ Closed| -> Vec<(String, Option<Cohort>)> {
-        let alarmed = closed.figures.iter().filter(|figure| figure.alarm);
-        alarmed.map(|figure| (figure.column.clone(), closed.cohort)).collect()
-    };
-    let found: Vec<(String, Option<Cohort>)> = closed.iter().flat_map(of).collect();
-    found.into_iter().map(|(name, cohort)| (&*name.leak(), cohort)).collect()
+/// Columns that raised an alarm, window by window.
+fn alarms(closed: &[Closed]) -> Vec<&str> {
+    let figures = closed.iter().flat_map(|closed| &closed.figures);
+    figures.filter(|figure| figure.alarm).map(|figure| figure.column.as_str()).collect()
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_month_as_in_training_raises_no_alarm() {
     assert_eq!(all.len(), DAYS * DAILY / 1_000);
     assert!(some.len() > 10, "cohorts have windows of their own: {}", some.len());
     assert!(all.iter().all(|closed| closed.figures.len() == 25), "22 features and 3 classes");
-    assert_eq!(alarms(&told), [], "nothing has changed");
+    assert!(alarms(&told).is_empty(), "nothing has changed: {:?}", alarms(&told));
 }
 
 #[test]
@@ -84,10 +84,13 @@ fn a_shift_is_caught_in_the_first_window_after_it_and_named() {
     let told = month(|day| if day < 20 { 1.0 } else { 3.0 });
     let whole: Vec<Closed> = told.into_iter().filter(|closed| closed.cohort.is_none()).collect();
     let (before, after) = whole.split_at(16);
-    assert_eq!(alarms(before), []);
-    assert_eq!(alarms(&after[1..2]), [("tsh", None)]);
-    assert!(after[1..].iter().all(|closed| alarms(std::slice::from_ref(closed)) == [("tsh", None)]));
-    let figure = after[1].figures.iter().find(|figure| figure.column == "tsh").expect("compared");
+    assert!(alarms(before).is_empty(), "{:?}", alarms(before));
+    assert!(
+        after.iter().all(|closed| alarms(std::slice::from_ref(closed)) == ["tsh"]),
+        "{:?}",
+        alarms(after)
+    );
+    let figure = after[0].figures.iter().find(|figure| figure.column == "tsh").expect("compared");
     assert!(figure.index > 0.5 && figure.distance > 0.3, "{figure:?}");
     assert!(figure.medians.1 > 2.0 * figure.medians.0, "{figure:?}");
 }

@@ -65,7 +65,14 @@ impl Window {
             let apart = distance > thresholds.distance_max.max(earlier.distance_by_chance(values));
             let middle = earlier.quantiles.get(earlier.quantiles.len() / 2).copied()?;
             let medians = (middle, sketch.quantile(0.5)?);
-            Some(Figure { column: name.to_owned(), values, index, distance, medians, alarm: shifted || apart })
+            Some(Figure {
+                column: name.to_owned(),
+                values,
+                index,
+                distance,
+                medians,
+                alarm: shifted || apart,
+            })
         };
         layout.names().zip(&self.sketches).filter_map(figure).collect()
     }

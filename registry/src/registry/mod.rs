@@ -7,6 +7,8 @@ mod files;
 mod lifecycle;
 mod logged;
 mod models;
+mod predictions;
+mod retention;
 mod tokens;
 mod versions;
 
@@ -25,6 +27,8 @@ use crate::{
     store as table,
 };
 
+/// Longest backup or restore.
+const KEEPING_MS_MAX: u64 = 4 * 3_600_000;
 /// Links read at a time.
 const LINKS_PER_READ: u64 = 1_000;
 
@@ -74,8 +78,8 @@ pub(crate) const MAKERS: &[Role] = &[Role::DataScientist, Role::Admin];
 /// The registry, cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Registry {
-    database: Database,
-    artifacts: Artifacts,
+    pub(crate) database: Database,
+    pub(crate) artifacts: Artifacts,
     runs: Runs,
 }
 
@@ -86,6 +90,17 @@ impl Registry {
     /// A database or folder that cannot be opened.
     pub async fn open(url: &Url, folder: &Path) -> Result<Self, RegistryError> {
         let database = table::open(url, Limits::default()).await?;
+        let artifacts = artifacts::open(database.clone(), folder)?;
+        Ok(Self::over(database, artifacts))
+    }
+
+    /// The same for work that takes long in one transaction: a backup, or putting one back.
+    ///
+    /// # Errors
+    /// As [`Registry::open`].
+    pub async fn open_for_keeping(url: &Url, folder: &Path) -> Result<Self, RegistryError> {
+        let limits = Limits { call_ms_max: KEEPING_MS_MAX, ..Limits::default() };
+        let database = table::open(url, limits).await?;
         let artifacts = artifacts::open(database.clone(), folder)?;
         Ok(Self::over(database, artifacts))
     }
@@ -165,7 +180,7 @@ impl Registry {
     }
 
     /// Does `steps` and writes `event` into the audit, both or neither.
-    async fn change<T: Send + 'static>(
+    pub(crate) async fn change<T: Send + 'static>(
         &self,
         event: Event,
         steps: impl for<'t> FnOnce(&'t Transaction) -> Step<'t, T> + Send + 'static,
@@ -183,4 +198,4 @@ impl Registry {
 }
 
 /// A step of a transaction.
-type Step<'t, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, RegistryError>> + Send + 't>>;
+pub(crate) type Step<'t, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, RegistryError>> + Send + 't>>;

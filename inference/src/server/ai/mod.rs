@@ -11,9 +11,11 @@ mod health_score;
 mod judge;
 mod list;
 mod read;
+pub mod replay;
 mod sensor;
 mod stream;
 mod text;
+pub mod trace;
 mod trend;
 mod write;
 
@@ -23,6 +25,7 @@ use proto::manpasik::v1::{self as wire, ai_inference_service_server::AiInference
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
+use self::trace::{Asks, Place, Trace};
 use super::foods::Dishes;
 use crate::{Handle, MeasurementSource};
 pub(in crate::server) use read::invalid;
@@ -41,6 +44,7 @@ struct Inner {
     families: family::Families,
     measurements: OnceLock<Arc<dyn MeasurementSource>>,
     dishes: OnceLock<Dishes>,
+    trace: OnceLock<Trace>,
     /// Photos being decoded.
     decoders: Arc<Semaphore>,
     /// Photos anywhere between arrival and answer.
@@ -54,13 +58,18 @@ impl AiService {
         let families = family::Families::default();
         let decoders = Arc::new(Semaphore::new(handle.limits().photo_decoders_max));
         let places = Semaphore::new(handle.limits().photos_max);
-        let (measurements, dishes) = (OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Inner { handle, families, measurements, dishes, decoders, places }))
+        let (measurements, dishes, trace) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Inner { handle, families, measurements, dishes, trace, decoders, places }))
     }
 
     /// Tells where measurement ids resolve; the first call counts. Without one, ids are refused.
     pub fn set_measurements(&self, source: Arc<dyn MeasurementSource>) {
         let _ = self.0.measurements.set(source);
+    }
+
+    /// Tells where answers are traced; the first call counts. Without one, answers have no identifier.
+    pub fn set_trace(&self, trace: Trace) {
+        let _ = self.0.trace.set(trace);
     }
 
     /// Tells where enrolled dishes are; the first call counts.
@@ -75,6 +84,10 @@ impl AiService {
 }
 
 impl Inner {
+    fn place<Q: Asks>(&self, rpc: &'static str, request: &Q) -> Option<Place<'_, Q>> {
+        self.trace.get()?.place(rpc, request)
+    }
+
     fn dishes(&self) -> Result<&Dishes, Status> {
         self.dishes
             .get()
@@ -103,21 +116,27 @@ impl AiInferenceService for AiService {
         &self,
         request: Request<wire::AnalyzeMeasurementRequest>,
     ) -> Result<Response<wire::AnalyzeMeasurementResponse>, Status> {
-        self.0.analyze(request.into_inner()).await.map(Response::new)
+        let request = request.into_inner();
+        let place = self.0.place("AnalyzeMeasurement", &request);
+        Ok(trace::told(place, self.0.analyze(request).await?))
     }
 
     async fn get_health_score(
         &self,
         request: Request<wire::GetHealthScoreRequest>,
     ) -> Result<Response<wire::GetHealthScoreResponse>, Status> {
-        self.0.health_score(request.into_inner()).await.map(Response::new)
+        let request = request.into_inner();
+        let place = self.0.place("GetHealthScore", &request);
+        Ok(trace::told(place, self.0.health_score(request).await?))
     }
 
     async fn predict_trend(
         &self,
         request: Request<wire::PredictTrendRequest>,
     ) -> Result<Response<wire::PredictTrendResponse>, Status> {
-        self.0.trend(request.into_inner()).await.map(Response::new)
+        let request = request.into_inner();
+        let place = self.0.place("PredictTrend", &request);
+        Ok(trace::told(place, self.0.trend(request).await?))
     }
 
     async fn get_model_info(
@@ -145,6 +164,8 @@ impl AiInferenceService for AiService {
         &self,
         request: Request<wire::EstimateFoodCaloriesRequest>,
     ) -> Result<Response<wire::EstimateFoodCaloriesResponse>, Status> {
-        self.0.food(request.into_inner()).await.map(Response::new)
+        let request = request.into_inner();
+        let place = self.0.place("EstimateFoodCalories", &request);
+        Ok(trace::told(place, self.0.food(request).await?))
     }
 }

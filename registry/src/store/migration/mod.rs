@@ -2,6 +2,7 @@
 
 mod m0001_runs;
 mod m0002_models;
+mod m0004_predictions;
 
 use sea_orm_migration::prelude::*;
 
@@ -10,7 +11,11 @@ pub(super) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_runs::M0001Runs), Box::new(m0002_models::M0002Models)]
+        vec![
+            Box::new(m0001_runs::M0001Runs),
+            Box::new(m0002_models::M0002Models),
+            Box::new(m0004_predictions::M0004Predictions),
+        ]
     }
 }
 
