@@ -20,7 +20,11 @@ use figment::{
 use models::bundle::{PublicKey, Trust};
 use serde::{Deserialize, Serialize};
 
-use crate::{paths, secret::Secret};
+use crate::{
+    keeping::{Auth, Drift, Predictions, Retention},
+    paths,
+    secret::Secret,
+};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,21 +58,6 @@ pub(crate) struct Server {
     pub(crate) shared_memory: bool,
 }
 
-/// Who may call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Auth {
-    /// Whether every call shows a token (`manpasik tokens create`). On an address beyond loopback it always does.
-    pub(crate) required: bool,
-    /// How long the holder of a token is remembered: within it a token that was revoked still counts.
-    pub(crate) token_cache_ms: u64,
-}
-
-/// Fewest cases of a window of drift.
-const DRIFT_ROWS_MIN: u64 = 100;
-/// Longest that a revoked token may count.
-const TOKEN_CACHE_MS_MAX: u64 = 60_000;
-
 /// Where models come from and what runs them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,40 +85,6 @@ pub(crate) struct Registry {
     pub(crate) artifacts: PathBuf,
     /// How long what nobody needs any more is kept.
     pub(crate) retention: Retention,
-}
-
-/// How long the registry keeps what it keeps; 0: for ever.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Retention {
-    /// Days after which the files of a rejected or archived version go; its record stays.
-    pub(crate) files_days: u32,
-    /// Days after which predictions, their payloads and windows of drift go.
-    pub(crate) predictions_days: u32,
-}
-
-/// What is written down of answers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Predictions {
-    /// Whether model, version, output and interval of every answer are.
-    pub(crate) traced: bool,
-    /// Whether request and answer are too, encrypted, so that an answer can be reproduced.
-    pub(crate) payload_logging: bool,
-    /// Key of the payloads, 64 hexadecimal digits, for example from `openssl rand -hex 32`.
-    pub(crate) payload_key: Secret,
-}
-
-/// When what is asked and answered no longer looks like training. Cases are compared window by window.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Drift {
-    /// Cases of a window.
-    pub(crate) rows: u64,
-    /// Largest population stability index that is no alarm.
-    pub(crate) stability_index_max: f64,
-    /// Largest Kolmogorov-Smirnov distance that is no alarm.
-    pub(crate) distance_max: f64,
 }
 
 /// Which platform services this process mounts.
@@ -186,7 +141,7 @@ impl Default for Config {
                 shutdown_grace_ms: 10_000,
                 shared_memory: false,
             },
-            auth: Auth { required: false, token_cache_ms: 1_000 },
+            auth: Auth::default(),
             models: Models {
                 bundles: Vec::new(),
                 onnxruntime: PathBuf::new(),
@@ -197,7 +152,7 @@ impl Default for Config {
             registry: Registry {
                 database: Secret::default(),
                 artifacts: PathBuf::new(),
-                retention: Retention { files_days: 0, predictions_days: 0 },
+                retention: Retention::default(),
             },
             services: Services {
                 enabled: vec!["*".into()],
@@ -290,10 +245,7 @@ impl Config {
             faults.push(format!("registry.database: {error}"));
         }
         self.check_vectors(faults);
-        self.check_watch(faults);
-        if self.auth.token_cache_ms > TOKEN_CACHE_MS_MAX {
-            faults.push(format!("auth.token_cache_ms: must be at most {TOKEN_CACHE_MS_MAX}"));
-        }
+        self.check_keeping(faults);
         for name in &self.services.enabled {
             if name != "*" && !SERVICES.contains(&name.as_str()) {
                 faults.push(format!(
@@ -301,17 +253,6 @@ impl Config {
                     SERVICES.join(", ")
                 ));
             }
-        }
-    }
-
-    fn check_watch(&self, faults: &mut Vec<String>) {
-        if self.drift.rows < DRIFT_ROWS_MIN {
-            faults.push(format!("drift.rows: must be at least {DRIFT_ROWS_MIN}"));
-        }
-        let key = self.predictions.payload_key.reveal();
-        let needed = self.predictions.payload_logging || !key.is_empty();
-        if let (true, Err(error)) = (needed, registry::predictions::Cipher::from_hex(key)) {
-            faults.push(error.to_string());
         }
     }
 
@@ -330,21 +271,6 @@ impl Config {
             ),
             VectorStoreKind::Qdrant | VectorStoreKind::Embedded => {}
         }
-    }
-
-    /// What payloads of predictions are encrypted with.
-    pub(crate) fn cipher(&self) -> anyhow::Result<registry::predictions::Cipher> {
-        Ok(registry::predictions::Cipher::from_hex(self.predictions.payload_key.reveal())?)
-    }
-
-    /// Whether a port can be reached from other machines.
-    pub(crate) fn is_open(&self) -> bool {
-        [self.server.grpc, self.server.http].iter().any(|address| !address.ip().is_loopback())
-    }
-
-    /// Whether every call shows a token.
-    pub(crate) fn asks_for_tokens(&self) -> bool {
-        self.auth.required || self.is_open()
     }
 
     /// The registry's database.

@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod config;
 mod gateway;
+mod keeping;
 mod logging;
 mod mlflow;
 mod paths;

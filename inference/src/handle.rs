@@ -93,10 +93,27 @@ impl Handle {
         priority: Priority,
         deadline: Option<Instant>,
     ) -> Result<Response, InferError> {
+        self.run(served, tensors, priority, deadline, usize::MAX).await
+    }
+
+    /// The same for tensors of which only row 0 is a case, and the others ask why the model answers it so.
+    pub async fn infer_case(&self, served: &Served, tensors: Vec<Tensor>) -> Result<Response, InferError> {
+        self.run(served, tensors, Priority::Interactive, None, 1).await
+    }
+
+    /// Drift is measured on the first `cases` rows.
+    async fn run(
+        &self,
+        served: &Served,
+        tensors: Vec<Tensor>,
+        priority: Priority,
+        deadline: Option<Instant>,
+        cases: usize,
+    ) -> Result<Response, InferError> {
         let rows = served.signature().check_inputs(&tensors)?;
         let _permit = self.enter(served)?;
         let watched = self.shared.drift.get().zip(served.ground());
-        let place = watched.and_then(|(drift, ground)| drift.place(ground, &tensors));
+        let place = watched.and_then(|(drift, ground)| drift.place(ground, &tensors, cases));
         let answer = served.infer(Call { tensors, rows, priority, deadline }).await?;
         if let Some(place) = place {
             place.fill(&answer.tensors);

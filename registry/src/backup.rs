@@ -110,7 +110,7 @@ impl Registry {
         }
         let kept = kept(&tables, &files, (links, audit_head.clone()));
         let head = Head { form: FORM, made_ms, tables, links, audit_head };
-        let text = serde_json::to_vec_pretty(&head).map_err(unreadable)?;
+        let text = serde_json::to_vec_pretty(&head).map_err(|error| unreadable(&error))?;
         let path = folder.join(HEAD);
         fs::write(&path, text).await.map_err(at(&path))?;
         Ok(kept)
@@ -206,7 +206,7 @@ async fn read_head(from: &Path) -> Result<Head, RegistryError> {
     let text = fs::read(&path).await.map_err(|error| {
         RegistryError::invalid(from.display().to_string(), format!("is no backup: {HEAD}: {error}"))
     })?;
-    let head: Head = serde_json::from_slice(&text).map_err(unreadable)?;
+    let head: Head = serde_json::from_slice(&text).map_err(|error| unreadable(&error))?;
     if head.form != FORM {
         let reason = format!("has form {}, this program reads {FORM}", head.form);
         return Err(RegistryError::invalid(HEAD, reason));
@@ -265,7 +265,7 @@ fn not_empty() -> RegistryError {
     RegistryError::Conflict("the registry is not empty: --force replaces what it holds".into())
 }
 
-fn unreadable(error: serde_json::Error) -> RegistryError {
+fn unreadable(error: &serde_json::Error) -> RegistryError {
     RegistryError::invalid(HEAD, error.to_string())
 }
 

@@ -14,11 +14,14 @@ use crate::app::recorder::now_ms;
 /// Tokens remembered at a time; more and the oldest answers are forgotten.
 const HOLDERS_MAX: usize = 4_096;
 
-/// Holders of tokens that were shown lately; none where a token is nobody's.
+/// When it was asked who holds a token, and who does, if anybody.
+type Asked = (Instant, Option<Arc<Principal>>);
+
+/// Holders of tokens that were shown lately.
 pub(super) struct Holders {
     registry: Registry,
     patience: Duration,
-    known: RwLock<HashMap<String, (Instant, Option<Arc<Principal>>)>>,
+    known: RwLock<HashMap<String, Asked>>,
 }
 
 impl Holders {

@@ -23,7 +23,7 @@ use serde_json::json;
 use tonic::{Status, async_trait};
 
 use self::{holders::Holders, needs::Need};
-use crate::{config::Auth, gateway, mlflow};
+use crate::{gateway, keeping::Auth, mlflow};
 
 /// Where a caller's token stands.
 const ASK: &str = "this server asks for a token: send the header `authorization: Bearer TOKEN` \

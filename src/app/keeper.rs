@@ -80,7 +80,8 @@ impl Writer {
         loop {
             let mut batch = Vec::new();
             tokio::select! {
-                _ = answers.recv_many(&mut batch, BATCH_MAX) => self.write(batch).await,
+                // Without a trace nobody leaves answers.
+                _ = answers.recv_many(&mut batch, BATCH_MAX), if !answers.is_closed() => self.write(batch).await,
                 Some(closed) = windows.recv() => self.keep(&closed).await,
                 () = stop.cancelled() => break,
             }

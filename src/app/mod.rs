@@ -31,7 +31,7 @@ use proto::manpasik::v1::{
     ai_inference_service_server::AiInferenceServiceServer, food_service_client::FoodServiceClient,
     food_service_server::FoodServiceServer, knowledge_service_client::KnowledgeServiceClient,
     knowledge_service_server::KnowledgeServiceServer, measurement_service_client::MeasurementServiceClient,
-    vector_service_client::VectorServiceClient,
+    vector_service_client::VectorServiceClient, vector_service_server::VectorServiceServer,
 };
 use registry::Registry;
 use services::{
@@ -127,24 +127,9 @@ impl App {
         if let Some(module) = &measurement {
             grpc_routes = grpc_routes.add_service(module.service());
         }
-        let clients = Clients {
-            ai: AiInferenceServiceClient::new(in_process(local)),
-            knowledge: KnowledgeServiceClient::new(in_process(knowledge)),
-            food: FoodServiceClient::new(in_process(food)),
-            measurement: client,
-            vectors: VectorServiceClient::new(in_process(vector_service))
-                .max_decoding_message_size(MESSAGE_BYTES_MAX)
-                .max_encoding_message_size(MESSAGE_BYTES_MAX),
-        };
-        let http_routes = server::http_routes(&oip)
-            .merge(mlflow::router(&registry))
-            .merge(trail::router(&registry))
-            .merge(gateway::router(clients));
+        let clients = clients(local, knowledge, food, client, vector_service);
         let access = access(config, &registry).await?;
-        let http_routes = match &access {
-            Some(access) => access.over(http_routes),
-            None => http_routes,
-        };
+        let http_routes = http_routes(&oip, &registry, clients, access.as_ref());
         Ok(Self {
             inference,
             oip,
@@ -230,6 +215,37 @@ fn oip(config: &Config, handle: inference::Handle, shelf: &Arc<models::Shelf>) -
         log: Some(logging::control()),
     };
     Oip::new(handle, options)
+}
+
+/// The services as the gateway calls them.
+fn clients(
+    ai: AiInferenceServiceServer<server::ai::AiService>,
+    knowledge: KnowledgeServiceServer<server::knowledge::KnowledgeService>,
+    food: FoodServiceServer<server::foods::FoodService>,
+    measurement: Option<MeasurementServiceClient<GrpcService>>,
+    vectors: VectorServiceServer<server::vectors::Vectors>,
+) -> Clients {
+    Clients {
+        ai: AiInferenceServiceClient::new(in_process(ai)),
+        knowledge: KnowledgeServiceClient::new(in_process(knowledge)),
+        food: FoodServiceClient::new(in_process(food)),
+        measurement,
+        vectors: VectorServiceClient::new(in_process(vectors))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX),
+    }
+}
+
+/// Everything the HTTP port carries; to those who may, where that is asked.
+fn http_routes(oip: &Oip, registry: &Registry, clients: Clients, access: Option<&Access>) -> Router {
+    let routes = server::http_routes(oip)
+        .merge(mlflow::router(registry))
+        .merge(trail::router(registry))
+        .merge(gateway::router(clients));
+    match access {
+        Some(access) => access.over(routes),
+        None => routes,
+    }
 }
 
 /// Traces answers and watches for drift, and writes both down.

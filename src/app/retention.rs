@@ -6,7 +6,7 @@ use std::time::Duration;
 use registry::{Act, Principal, Registry};
 
 use super::recorder::now_ms;
-use crate::config::Retention;
+use crate::keeping::Retention;
 
 /// Time between two sweeps.
 const STEP: Duration = Duration::from_secs(600);

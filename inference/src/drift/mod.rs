@@ -88,6 +88,8 @@ struct Seen {
     ground: Arc<Ground>,
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
+    /// Rows that are cases.
+    cases: usize,
 }
 
 /// Where answered requests are left.
@@ -110,12 +112,13 @@ pub(crate) struct Place<'a> {
     permit: mpsc::Permit<'a, Seen>,
     ground: Arc<Ground>,
     inputs: Vec<Tensor>,
+    cases: usize,
 }
 
 impl Place<'_> {
     pub(crate) fn fill(self, outputs: &[Tensor]) {
-        let Self { permit, ground, inputs } = self;
-        permit.send(Seen { ground, inputs, outputs: outputs.to_vec() });
+        let Self { permit, ground, inputs, cases } = self;
+        permit.send(Seen { ground, inputs, outputs: outputs.to_vec(), cases });
     }
 }
 
@@ -139,13 +142,13 @@ impl Drift {
         thresholds.own.insert(model.to_owned(), own);
     }
 
-    /// A place for a request with these inputs, while there is one.
-    pub(crate) fn place(&self, ground: &Arc<Ground>, inputs: &[Tensor]) -> Option<Place<'_>> {
+    /// A place for a request with these inputs, the first `cases` rows of which are cases, while there is one.
+    pub(crate) fn place(&self, ground: &Arc<Ground>, inputs: &[Tensor], cases: usize) -> Option<Place<'_>> {
         let Ok(permit) = self.queue.try_reserve() else {
             self.dropped.increment(1);
             return None;
         };
-        Some(Place { permit, ground: Arc::clone(ground), inputs: inputs.to_vec() })
+        Some(Place { permit, ground: Arc::clone(ground), inputs: inputs.to_vec(), cases })
     }
 }
 
@@ -172,9 +175,9 @@ impl Watch {
     }
 
     fn take(&mut self, seen: &Seen) {
-        let Seen { ground, inputs, outputs } = seen;
+        let Seen { ground, inputs, outputs, cases } = seen;
         let few = |tensors: &[Tensor]| -> Vec<Tensor> {
-            let head = |tensor: &Tensor| tensor.slice_rows(0, tensor.rows().min(ROWS_MAX)).ok();
+            let head = |tensor: &Tensor| tensor.slice_rows(0, tensor.rows().min(ROWS_MAX).min(*cases)).ok();
             tensors.iter().filter_map(head).collect()
         };
         let thresholds = {

@@ -56,6 +56,7 @@ fn month(tsh: impl Fn(usize) -> f32) -> Vec<Closed> {
                 ground: Arc::clone(&ground),
                 inputs: vec![features, marks],
                 outputs: vec![output],
+                cases: 1,
             });
         }
     }

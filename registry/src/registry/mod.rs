@@ -118,7 +118,7 @@ impl Registry {
         Ok(Self::over(database, artifacts))
     }
 
-    fn over(database: Database, artifacts: Artifacts) -> Self {
+    pub(crate) fn over(database: Database, artifacts: Artifacts) -> Self {
         let runs = Runs::over(database.clone());
         Self { database, artifacts, runs }
     }

@@ -14,7 +14,7 @@ use proto::manpasik::v1 as wire;
 use tonic::Status;
 
 use super::Inner;
-use crate::{InferError, ModelState, Priority, Served};
+use crate::{InferError, ModelState, Served};
 
 /// Bundles remembered; more are only met when versions are swapped all the time.
 const REMEMBERED_MAX: usize = 64;
@@ -128,10 +128,9 @@ impl Inner {
         Status::unavailable(reasons.join("; "))
     }
 
-    /// Runs one request on a model.
+    /// Runs one request on a model; row 0 is the case.
     pub(super) async fn run(&self, served: &Served, tensors: &[Tensor]) -> Result<Vec<Tensor>, Status> {
-        let answer = self.handle.infer_on(served, tensors.to_vec(), Priority::Interactive, None).await;
-        Ok(answer?.tensors)
+        Ok(self.handle.infer_case(served, tensors.to_vec()).await?.tensors)
     }
 }
 

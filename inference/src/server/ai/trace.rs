@@ -234,3 +234,58 @@ fn value(
     let interval = interval.as_ref().map(|interval| (interval.low, interval.high));
     Some(Part { model: model.clone()?, output, interval, classes: Vec::new() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn score(value: f64) -> wire::GetHealthScoreResponse {
+        wire::GetHealthScoreResponse {
+            score: Some(wire::Quantity { value, ..Default::default() }),
+            interval: Some(wire::Interval { low: 70.0, high: 90.0, coverage: 0.9 }),
+            model: Some(wire::ModelReference { name: "health-score".into(), ..Default::default() }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn an_answer_with_a_place_has_an_identifier_and_one_without_is_answered_all_the_same() {
+        let (queue, mut waiting) = mpsc::channel(1);
+        let trace = Trace::new(queue, true);
+        let request = wire::GetHealthScoreRequest::default();
+        let place = trace.place("GetHealthScore", &request);
+        let none = trace.place("GetHealthScore", &request);
+        assert!(place.is_some() && none.is_none(), "there is one place");
+        let answer = told(place, score(81.5)).into_inner();
+        assert_eq!(told(none, score(81.5)).into_inner().prediction_id, "");
+
+        let Traced { id, parts, answer: kept, tenant, .. } = waiting.try_recv().expect("left");
+        assert_eq!((answer.prediction_id.as_str(), tenant.as_str()), (id.as_str(), ""));
+        assert_eq!((parts[0].output.as_str(), parts[0].interval), ("81.5", Some((70.0, 90.0))));
+        let kept = kept.expect("payloads are kept")();
+        assert_eq!(kept, score(81.5).encode_to_vec(), "without the identifier");
+    }
+
+    #[test]
+    fn a_place_that_is_given_up_is_free_again() {
+        let (queue, _waiting) = mpsc::channel(1);
+        let trace = Trace::new(queue, false);
+        let request = wire::PredictTrendRequest::default();
+        drop(trace.place("PredictTrend", &request));
+        assert!(trace.place("PredictTrend", &request).is_some());
+    }
+
+    #[test]
+    fn only_what_models_predicted_is_a_part() {
+        let value = |interval| wire::BiomarkerResult {
+            quantity: Some(wire::Quantity { value: 4.0, ..Default::default() }),
+            interval,
+            model: Some(wire::ModelReference::default()),
+            ..Default::default()
+        };
+        let biomarkers =
+            vec![value(None), value(Some(wire::Interval { low: 3.0, high: 5.0, coverage: 0.9 }))];
+        let answer = wire::AnalyzeMeasurementResponse { biomarkers, ..Default::default() };
+        assert_eq!(answer.parts().len(), 1, "a given value is judged, not predicted");
+    }
+}
