@@ -21,7 +21,12 @@ use figment::{
 use models::bundle::{PublicKey, Trust};
 use serde::{Deserialize, Serialize};
 
-use crate::{paths, scheduling::Scheduling, secret::Secret};
+use crate::{
+    keeping::{Auth, Drift, Predictions, Retention},
+    paths,
+    scheduling::Scheduling,
+    secret::Secret,
+};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,10 +35,13 @@ pub(crate) struct Config {
     /// Folder for databases, downloads, fetched models and libraries.
     pub(crate) data_dir: PathBuf,
     pub(crate) server: Server,
+    pub(crate) auth: Auth,
     pub(crate) models: Models,
     pub(crate) registry: Registry,
     pub(crate) services: Services,
     pub(crate) vectors: Vectors,
+    pub(crate) predictions: Predictions,
+    pub(crate) drift: Drift,
     pub(crate) log: Log,
     /// What holds for single models, by their names.
     pub(crate) scheduling: BTreeMap<String, Scheduling>,
@@ -81,6 +89,8 @@ pub(crate) struct Registry {
     pub(crate) database: Secret,
     /// Folder of artifacts; empty: in the data folder.
     pub(crate) artifacts: PathBuf,
+    /// How long what nobody needs any more is kept.
+    pub(crate) retention: Retention,
 }
 
 /// Which platform services this process mounts.
@@ -91,6 +101,8 @@ pub(crate) struct Services {
     pub(crate) enabled: Vec<String>,
     /// URI of a remote inference server; empty: the one in this process.
     pub(crate) inference_uri: String,
+    /// Token that server asks for; empty: none.
+    pub(crate) inference_token: Secret,
 }
 
 /// Where vectors are kept.
@@ -136,6 +148,7 @@ impl Default for Config {
                 shared_memory: false,
                 tenant_requests_max: inference::Limits::default().tenant_requests_max,
             },
+            auth: Auth::default(),
             models: Models {
                 bundles: Vec::new(),
                 onnxruntime: PathBuf::new(),
@@ -143,13 +156,23 @@ impl Default for Config {
                 signed_only: false,
                 onnx_threads: onnx_threads(),
             },
-            registry: Registry { database: Secret::default(), artifacts: PathBuf::new() },
-            services: Services { enabled: vec!["*".into()], inference_uri: String::new() },
+            registry: Registry {
+                database: Secret::default(),
+                artifacts: PathBuf::new(),
+                retention: Retention::default(),
+            },
+            services: Services {
+                enabled: vec!["*".into()],
+                inference_uri: String::new(),
+                inference_token: Secret::default(),
+            },
             vectors: Vectors {
                 store: VectorStoreKind::Embedded,
                 qdrant_url: String::new(),
                 qdrant_api_key: Secret::default(),
             },
+            predictions: Predictions { traced: true, payload_logging: false, payload_key: Secret::default() },
+            drift: Drift { rows: 1_000, stability_index_max: 0.25, distance_max: 0.15 },
             log: Log { filter: "warn,manpasik=info".into(), json: false },
             scheduling: BTreeMap::new(),
         }
@@ -231,14 +254,7 @@ impl Config {
         }
         self.check_vectors(faults);
         self.scheduling.iter().for_each(|(name, scheduling)| scheduling.check(name, faults));
-        for (key, address) in [("grpc", self.server.grpc), ("http", self.server.http)] {
-            if !address.ip().is_loopback() {
-                faults.push(format!(
-                    "server.{key}: {address} is not a loopback address; without tokens the server only \
-                     listens on loopback"
-                ));
-            }
-        }
+        self.check_keeping(faults);
         for name in &self.services.enabled {
             if name != "*" && !SERVICES.contains(&name.as_str()) {
                 faults.push(format!(
@@ -340,9 +356,12 @@ fn section_faults(merged: &Figment, faults: &mut Vec<String>) -> bool {
     let checks = [
         merged.extract_inner::<PathBuf>("data_dir").err(),
         merged.extract_inner::<Server>("server").err(),
+        merged.extract_inner::<Auth>("auth").err(),
         merged.extract_inner::<Models>("models").err(),
         merged.extract_inner::<Services>("services").err(),
         merged.extract_inner::<Vectors>("vectors").err(),
+        merged.extract_inner::<Predictions>("predictions").err(),
+        merged.extract_inner::<Drift>("drift").err(),
         merged.extract_inner::<Log>("log").err(),
         merged.extract_inner::<BTreeMap<String, Scheduling>>("scheduling").err(),
     ];
@@ -380,10 +399,19 @@ mod tests {
     }
 
     #[test]
-    fn addresses_beyond_loopback_and_unknown_services_are_refused() {
-        let text = "[server]\nhttp = \"0.0.0.0:80\"\n[services]\nenabled = [\"billing\"]\n";
+    fn addresses_beyond_loopback_ask_for_tokens_whatever_is_said() {
+        assert!(!load("").expect("valid").asks_for_tokens());
+        assert!(load("[auth]\nrequired = true\n").expect("valid").asks_for_tokens());
+        let open = "[server]\nhttp = \"0.0.0.0:80\"\n[auth]\nrequired = false\n";
+        assert!(load(open).expect("valid").asks_for_tokens());
+    }
+
+    #[test]
+    fn unknown_services_and_long_memories_of_tokens_are_refused() {
+        let text = "[auth]\ntoken_cache_ms = 600000\n[services]\nenabled = [\"billing\"]\n";
         let message = load(text).expect_err("two faults").to_string();
-        assert!(message.contains("not a loopback address") && message.contains("no service `billing`"));
+        assert!(message.contains("token_cache_ms: must be at most 60000"), "{message}");
+        assert!(message.contains("no service `billing`"), "{message}");
     }
 
     #[test]

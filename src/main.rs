@@ -1,15 +1,18 @@
 //! The `manpasik` binary: reads the command line and the configuration, then runs one command.
 
+mod access;
 mod app;
 mod cli;
 mod commands;
 mod config;
 mod gateway;
+mod keeping;
 mod logging;
 mod mlflow;
 mod paths;
 mod scheduling;
 mod secret;
+mod trail;
 
 use std::process::ExitCode;
 
@@ -42,7 +45,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         None => commands::print(&Cli::command().render_long_help().to_string()),
         Some(Command::Serve(_)) => commands::serve::run(&config),
-        Some(Command::Demo(demo)) => commands::demo::run(&config, demo, json),
+        Some(Command::Demo(demo)) => commands::demo::run(&config, demo, token, json),
         Some(Command::Train(train)) => commands::train::run(&config, train, json),
         Some(Command::Search(search)) => commands::search::run(&config, search, json),
         Some(Command::Gate(gate)) => commands::gate::run(&config, gate),
@@ -50,7 +53,11 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Some(Command::Eval(eval)) => commands::eval::run(&config, eval, json),
         Some(Command::Models(models)) => commands::models::run(&config, models, token, json),
         Some(Command::Tokens(tokens)) => commands::tokens::run(&config, tokens, token, json),
-        Some(Command::Foods(foods)) => commands::foods::run(&config, foods, json),
+        Some(Command::Predictions(command)) => commands::predictions::run(&config, command, token, json),
+        Some(Command::Replay(replay)) => commands::replay::run(&config, replay, token, json),
+        Some(Command::Backup(backup)) => commands::backup::backup(&config, backup, token, json),
+        Some(Command::Restore(restore)) => commands::backup::restore(&config, restore, token, json),
+        Some(Command::Foods(foods)) => commands::foods::run(&config, foods, token, json),
         Some(Command::Vectors(vectors)) => commands::vectors::run(&config, vectors, json),
         Some(Command::Bench(bench)) => commands::bench::run(&config, bench, json),
         Some(Command::Predict(predict)) => commands::predict::run(&config, predict, json),

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -14,6 +14,7 @@ use crate::{
     Caller, Candidate, Figures, InferError, Limits, ModelState, ModelStatus, Request, Response, Route,
     Served, Terms, Trial,
     cores::Cores,
+    drift::{Closed, Drift, Thresholds},
     pool::Call,
     release::Release,
     router::Router,
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     tenants: Tenants,
     pub(crate) required: Vec<String>,
     pub(crate) accepting: AtomicBool,
+    pub(crate) drift: OnceLock<Drift>,
     inflight: AtomicUsize,
 }
 
@@ -48,6 +50,7 @@ impl Shared {
             tenants: Tenants::default(),
             required,
             accepting: AtomicBool::new(false),
+            drift: OnceLock::new(),
             inflight: AtomicUsize::new(0),
         }
     }
@@ -100,10 +103,32 @@ impl Handle {
         tensors: Vec<Tensor>,
         terms: Terms,
     ) -> Result<Response, InferError> {
+        self.run(served, tensors, terms, usize::MAX).await
+    }
+
+    /// The same for tensors of which only row 0 is a case, and the others ask why the model answers it so.
+    pub async fn infer_case(&self, served: &Served, tensors: Vec<Tensor>) -> Result<Response, InferError> {
+        self.run(served, tensors, Terms::default(), 1).await
+    }
+
+    /// Drift is measured on the first `cases` rows.
+    pub(crate) async fn run(
+        &self,
+        served: &Served,
+        tensors: Vec<Tensor>,
+        terms: Terms,
+        cases: usize,
+    ) -> Result<Response, InferError> {
         let rows = served.signature().check_inputs(&tensors)?;
         let _permit = self.enter(served)?;
         let _seat = terms.tenant.as_ref().map(|tenant| self.seat(tenant)).transpose()?;
-        served.infer(Call { tensors, rows, terms }).await
+        let watched = self.shared.drift.get().zip(served.ground());
+        let place = watched.and_then(|(drift, ground)| drift.place(ground, &tensors, cases));
+        let answer = served.infer(Call { tensors, rows, terms }).await?;
+        if let Some(place) = place {
+            place.fill(&answer.tensors);
+        }
+        Ok(answer)
     }
 
     fn seat(&self, tenant: &Arc<str>) -> Result<Seat<'_>, InferError> {
@@ -210,6 +235,24 @@ impl Handle {
     /// Loads, warms up and flips to `candidate`, as [`crate::Server::install`] does.
     pub fn install(&self, candidate: Candidate) -> Result<(), InferError> {
         start::install(&self.shared, candidate)
+    }
+
+    /// Watches for drift from now on; `told` hears of every window that closes, on a thread of its own. The first call
+    /// counts.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn watch_drift(&self, all: Thresholds, told: Box<dyn Fn(Closed) + Send>) -> std::io::Result<()> {
+        let drift = Drift::start(all, told)?;
+        let _ = self.shared.drift.set(drift);
+        Ok(())
+    }
+
+    /// Gives `model` thresholds of its own, as its policy says.
+    pub fn set_drift_thresholds(&self, model: &str, own: Thresholds) {
+        if let Some(drift) = self.shared.drift.get() {
+            drift.set(model, own);
+        }
     }
 
     /// Takes every version of `name` out of service; what it has admitted is worked off. A name that is not

@@ -9,6 +9,7 @@ mod batcher;
 mod cache;
 mod cores;
 mod cost;
+pub mod drift;
 mod error;
 mod handle;
 mod limits;

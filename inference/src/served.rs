@@ -7,6 +7,7 @@ use models::{Bundle, ModelError, Signature, bundle::BatchingConfig};
 use crate::{
     InferError, Limits, ModelSource, Response,
     cores::Cores,
+    drift::Ground,
     monitor::Statistics,
     pool::{Call, Pool},
     worker,
@@ -46,6 +47,7 @@ pub struct ModelStatus {
 /// A loaded model version.
 pub struct Served {
     pool: Arc<Pool>,
+    ground: Option<Arc<Ground>>,
 }
 
 impl Served {
@@ -60,7 +62,8 @@ impl Served {
         let pool = Pool::new(source, limits, cores);
         pool.load_first()?;
         (0..instances).for_each(|_| worker::spawn(&pool));
-        Ok(Self { pool })
+        let ground = pool.source.bundle.as_ref().and_then(|bundle| Ground::of(bundle, &pool.version));
+        Ok(Self { pool, ground })
     }
 
     /// Model name.
@@ -148,6 +151,11 @@ impl Served {
             live,
             state: self.state(),
         }
+    }
+
+    /// What its requests are compared with, where its bundle tells of the training.
+    pub(crate) fn ground(&self) -> Option<&Arc<Ground>> {
+        self.ground.as_ref()
     }
 
     pub(crate) async fn infer(&self, call: Call) -> Result<Response, InferError> {

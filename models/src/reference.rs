@@ -7,7 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::{BundleConfig, REFERENCE_FILE};
+use crate::bundle::{BundleConfig, REFERENCE_FILE, TensorConfig};
+use crate::calibration::Cohort;
 use crate::{ModelError, Tensor};
 
 /// Version of the file.
@@ -18,6 +19,8 @@ const SHARES: usize = 50;
 const BINS: usize = 10;
 /// Fewest values that a column needs.
 const VALUES_MIN: usize = 100;
+/// How many spreads a figure may be from its middle by chance: one window in a million is further.
+const SPREADS_BY_CHANCE: f64 = 4.75;
 /// Part of a case that every bin is given, so that an empty one has a logarithm.
 const SMOOTHING: f64 = 0.5;
 
@@ -26,6 +29,16 @@ const SMOOTHING: f64 = 0.5;
 #[serde(deny_unknown_fields)]
 pub struct Reference {
     schema_version: u32,
+    columns: Vec<Distribution>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    cohorts: Vec<OfCohort>,
+}
+
+/// The columns over the training cases of one cohort.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfCohort {
+    cohort: Cohort,
     columns: Vec<Distribution>,
 }
 
@@ -42,12 +55,25 @@ pub struct Distribution {
 }
 
 impl Reference {
-    /// The reference of columns that have values enough; none when no column has.
+    /// The reference of training cases, in the columns of `layout` that have values enough, over all and within each
+    /// cohort; none when no column has.
     #[must_use]
-    pub fn of(columns: impl IntoIterator<Item = (String, Vec<f32>)>) -> Option<Self> {
-        let of = |(name, values): (String, Vec<f32>)| Distribution::of(&name, values);
-        let columns: Vec<Distribution> = columns.into_iter().filter_map(of).collect();
-        (!columns.is_empty()).then_some(Self { schema_version: SCHEMA_VERSION, columns })
+    pub fn of(layout: &Layout, cases: &[Case]) -> Option<Self> {
+        let over = |cohort: Option<Cohort>| {
+            let mut values: Vec<Vec<f32>> = layout.names().map(|_| Vec::new()).collect();
+            for case in cases.iter().filter(|case| cohort.is_none() || case.cohort == cohort) {
+                for (place, value) in &case.values {
+                    if let Some(column) = values.get_mut(*place) {
+                        column.push(*value);
+                    }
+                }
+            }
+            layout.names().zip(values).filter_map(|(name, of)| Distribution::of(name, of)).collect::<Vec<_>>()
+        };
+        let columns = over(None);
+        let within = |cohort| Some(OfCohort { cohort, columns: over(Some(cohort)) });
+        let cohorts = Cohort::all().filter_map(within).filter(|of| !of.columns.is_empty()).collect();
+        (!columns.is_empty()).then_some(Self { schema_version: SCHEMA_VERSION, columns, cohorts })
     }
 
     /// Reads the file.
@@ -57,13 +83,12 @@ impl Reference {
     pub fn from_json(text: &[u8]) -> Result<Self, ModelError> {
         let refuse = |reason: String| ModelError::invalid(REFERENCE_FILE, reason);
         let read: Self = serde_json::from_slice(text).map_err(|error| refuse(error.to_string()))?;
-        if read.schema_version != SCHEMA_VERSION {
-            return Err(refuse(format!(
-                "schema_version is {}, this program reads {SCHEMA_VERSION}",
-                read.schema_version
-            )));
+        let (found, known) = (read.schema_version, SCHEMA_VERSION);
+        if found != known {
+            return Err(refuse(format!("schema_version is {found}, this program reads {known}")));
         }
-        match read.columns.iter().find(|column| !column.is_sound()) {
+        let mut columns = read.columns.iter().chain(read.cohorts.iter().flat_map(|of| &of.columns));
+        match columns.find(|column| !column.is_sound()) {
             Some(column) => Err(refuse(format!(
                 "`{}` needs {} finite quantiles in rising order",
                 column.name,
@@ -81,10 +106,14 @@ impl Reference {
         serde_json::to_vec(self).map_err(|error| ModelError::invalid(REFERENCE_FILE, error.to_string()))
     }
 
-    /// The column of that name.
+    /// The column of that name, over all cases or within a cohort.
     #[must_use]
-    pub fn column(&self, name: &str) -> Option<&Distribution> {
-        self.columns.iter().find(|column| column.name == name)
+    pub fn column(&self, cohort: Option<Cohort>, name: &str) -> Option<&Distribution> {
+        let columns = match cohort {
+            None => &self.columns,
+            Some(cohort) => &self.cohorts.iter().find(|of| of.cohort == cohort)?.columns,
+        };
+        columns.iter().find(|column| column.name == name)
     }
 }
 
@@ -124,15 +153,10 @@ impl Distribution {
     /// bins of (later − earlier) · ln(later / earlier). Below 0.1 counts as alike, above 0.25 as another population.
     #[must_use]
     pub fn stability_index(&self, n: u64, share_to: impl Fn(f32) -> f64) -> f64 {
-        let mut edges: Vec<f32> =
-            (1..BINS).filter_map(|bin| self.quantiles.get(bin * SHARES / BINS).copied()).collect();
-        edges.dedup();
-        // A bin beyond the largest value would hold nothing by construction.
-        edges.retain(|edge| self.share_to(*edge) < 1.0);
-        let bins = edges.len() + 1;
+        let edges = self.edges();
         let smooth = |share: f64, n: u64| {
             let n = n as f64;
-            (share.max(0.0) * n + SMOOTHING) / (n + SMOOTHING * bins as f64)
+            (share.max(0.0) * n + SMOOTHING) / (n + SMOOTHING * (edges.len() + 1) as f64)
         };
         let ends = edges.iter().map(|edge| (self.share_to(*edge), share_to(*edge))).chain([(1.0, 1.0)]);
         let mut before = (0.0, 0.0);
@@ -144,11 +168,41 @@ impl Distribution {
         .sum()
     }
 
+    /// Stability index that `n` values of the same population exceed once in a million times: the index times the
+    /// sizes' harmonic sum is nearly chi-squared, whose quantile is Wilson's and Hilferty's.
+    #[must_use]
+    pub fn index_by_chance(&self, n: u64) -> f64 {
+        let freedom = self.edges().len().max(1) as f64;
+        let part = 2.0 / (9.0 * freedom);
+        freedom * (1.0 - part + SPREADS_BY_CHANCE * part.sqrt()).powi(3) * self.scarcity(n)
+    }
+
     /// Largest distance between the two distributions, 0 to 1, at the quantiles that are kept.
     #[must_use]
     pub fn distance(&self, share_to: impl Fn(f32) -> f64) -> f64 {
         let apart = |value: &f32| (self.share_to(*value) - share_to(*value)).abs();
         self.quantiles.iter().map(apart).fold(0.0, f64::max)
+    }
+
+    /// Distance that `n` values of the same population exceed once in a million times (Kolmogorov's bound), and what
+    /// lies between two quantiles.
+    #[must_use]
+    pub fn distance_by_chance(&self, n: u64) -> f64 {
+        (0.5 * (2.0e6_f64).ln() * self.scarcity(n)).sqrt() + 1.0 / SHARES as f64
+    }
+
+    fn scarcity(&self, n: u64) -> f64 {
+        1.0 / self.n.max(1) as f64 + 1.0 / n.max(1) as f64
+    }
+
+    /// Where the bins of the index meet.
+    fn edges(&self) -> Vec<f32> {
+        let tenth = |bin: usize| self.quantiles.get(bin * SHARES / BINS).copied();
+        let mut edges: Vec<f32> = (1..BINS).filter_map(tenth).collect();
+        edges.dedup();
+        // A bin beyond the largest value would hold nothing by construction.
+        edges.retain(|edge| self.share_to(*edge) < 1.0);
+        edges
     }
 }
 
@@ -169,7 +223,7 @@ impl Layout {
         if input.dims.len() != 2 || [input, output].iter().any(|tensor| tensor.dtype != "FP32") {
             return None;
         }
-        let names = |tensor: &crate::bundle::TensorConfig, named: Vec<String>| {
+        let names = |tensor: &TensorConfig, named: Vec<String>| {
             let width = tensor.dims.get(1).copied().and_then(|width| usize::try_from(width).ok());
             let fits = !named.is_empty() && width == Some(named.len()) && tensor.dims.len() == 2;
             if fits { named } else { vec![tensor.name.clone()] }
@@ -194,27 +248,45 @@ impl Layout {
         self.names().position(|known| known == name)
     }
 
-    /// What the inputs hold, row by row, as places and values; numbers marked absent are left out. Nothing for tensors
-    /// of another shape.
+    /// The cases of a batch; numbers marked absent are left out, and without `outputs` those of the output. Nothing for
+    /// tensors of another shape.
     #[must_use]
-    pub fn inputs(&self, tensors: &[Tensor]) -> Vec<Vec<(usize, f32)>> {
-        let mut rows = columns(tensors.first(), self.inputs.len(), 0);
+    pub fn cases(&self, inputs: &[Tensor], outputs: &[Tensor]) -> Vec<Case> {
+        let mut rows = columns(inputs.first(), self.inputs.len(), 0);
         if self.masked
-            && let Some(marks) = tensors.get(1).and_then(|marks| marks.as_f32().ok())
+            && let Some(marks) = inputs.get(1).and_then(|marks| marks.as_f32().ok())
         {
             let mut marks = marks.iter();
             for row in &mut rows {
                 row.retain(|_| marks.next().is_some_and(|mark| *mark > 0.0));
             }
         }
-        rows
+        let mut answers = columns(outputs.first(), self.outputs.len(), self.inputs.len()).into_iter();
+        let case = |mut values: Vec<(usize, f32)>| {
+            let cohort = self.cohort(&values);
+            values.extend(answers.next().unwrap_or_default());
+            Case { cohort, values }
+        };
+        rows.into_iter().map(case).collect()
     }
 
-    /// What the first output holds, as [`Layout::inputs`].
-    #[must_use]
-    pub fn outputs(&self, tensors: &[Tensor]) -> Vec<Vec<(usize, f32)>> {
-        columns(tensors.first(), self.outputs.len(), self.inputs.len())
+    /// Where the person of a case belongs, where the inputs tell of age and sex.
+    fn cohort(&self, values: &[(usize, f32)]) -> Option<Cohort> {
+        let of = |name: &str| {
+            let place = self.inputs.iter().position(|known| known == name)?;
+            values.iter().find(|(at, _)| *at == place).map(|(_, value)| *value)
+        };
+        Cohort::of(of("age").map(f64::from), of("sex_male").map(|male| male > 0.5))
     }
+}
+
+/// The numbers of one row by the place of their column, and whose they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// Sex and age band, where the inputs tell.
+    pub cohort: Option<Cohort>,
+    /// Place of a column and a value in it.
+    pub values: Vec<(usize, f32)>,
 }
 
 fn columns(tensor: Option<&Tensor>, count: usize, first: usize) -> Vec<Vec<(usize, f32)>> {
@@ -255,6 +327,7 @@ mod tests {
         };
         let (index, distance) = figures(&same);
         assert!(index < 0.05 && distance < 0.07, "{index} {distance}");
+        assert!(index < reference.index_by_chance(1_000) && distance < reference.distance_by_chance(1_000));
         let (index, distance) = figures(&moved);
         assert!(index > 0.5 && distance > 0.3, "{index} {distance}");
     }
@@ -273,12 +346,22 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back_and_senseless_files_are_refused() {
-        let written =
-            Reference::of([("a".to_owned(), normal(1, 500, 0.0)), ("few".to_owned(), vec![1.0; 9])]);
-        let written = written.expect("one column");
+        let [age, sex] = ["age", "sex_male"].map(str::to_owned);
+        let layout = Layout { inputs: vec![age, sex], outputs: vec!["output:p".into()], masked: true };
+        let tensor =
+            |shape: [usize; 2], values: &[f32]| Tensor::from_f32(shape.into(), values).expect("whole");
+        let (people, marks) = ([50.0, 1.0].repeat(300), [1.0, 1.0].repeat(300));
+        let inputs = [tensor([300, 2], &people), tensor([300, 2], &marks)];
+        let cases = layout.cases(&inputs, &[tensor([300, 1], &normal(1, 300, 0.0))]);
+        let man = Cohort::of(Some(50.0), Some(true));
+        assert!(cases.len() == 300 && cases.iter().all(|case| case.cohort == man && case.values.len() == 3));
+        let written = Reference::of(&layout, &cases).expect("three columns");
         let text = written.to_json().expect("written");
         assert_eq!(Reference::from_json(&text).expect("read"), written);
-        assert!(written.column("few").is_none() && written.column("a").is_some());
+        assert_eq!(written.column(man, "age"), written.column(None, "age"));
+        assert!(written.column(Cohort::of(Some(50.0), Some(false)), "age").is_none());
+        let absent = [tensor([1, 2], &[50.0, 1.0]), tensor([1, 2], &[1.0, 0.0])];
+        assert_eq!(layout.cases(&absent, &[])[0], Case { cohort: None, values: vec![(0, 50.0)] });
         let broken = String::from_utf8(text).expect("text").replace("\"quantiles\":[", "\"quantiles\":[9e9,");
         for text in ["{}", &broken] {
             let error = Reference::from_json(text.as_bytes()).expect_err("refused").to_string();

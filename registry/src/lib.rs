@@ -9,11 +9,13 @@
 
 pub mod artifacts;
 pub mod audit;
+mod backup;
 mod catalogue;
 mod error;
 pub mod gates;
 pub mod logged;
 pub mod policy;
+pub mod predictions;
 mod principal;
 mod registry;
 mod release;
@@ -23,6 +25,7 @@ mod state;
 mod store;
 pub mod versions;
 
+pub use backup::Kept;
 pub use catalogue::{Catalogue, Entry};
 pub use error::RegistryError;
 pub use principal::{LOCAL, Principal, Role};

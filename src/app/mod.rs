@@ -5,11 +5,13 @@
 
 pub(crate) mod engines;
 mod gates;
+mod keeper;
 mod measurements;
 pub(crate) mod models;
 pub(crate) mod recorder;
 mod registered;
 mod release;
+mod retention;
 mod signals;
 pub(crate) mod vectors;
 
@@ -18,32 +20,38 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use axum::Router;
 use embeddings::VectorStore;
-use inference::server::{
-    self,
-    oip::{Oip, OipOptions},
+use inference::{
+    drift::Thresholds,
+    server::{
+        self,
+        oip::{Oip, OipOptions},
+    },
 };
 use proto::manpasik::v1::{
     ai_inference_service_client::AiInferenceServiceClient,
     ai_inference_service_server::AiInferenceServiceServer, food_service_client::FoodServiceClient,
     food_service_server::FoodServiceServer, knowledge_service_client::KnowledgeServiceClient,
     knowledge_service_server::KnowledgeServiceServer, measurement_service_client::MeasurementServiceClient,
-    vector_service_client::VectorServiceClient,
+    vector_service_client::VectorServiceClient, vector_service_server::VectorServiceServer,
 };
 use registry::Registry;
 use services::{
     kernel::{GrpcService, in_process, remote},
     measurement::MeasurementModule,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 pub(crate) use signals::Signals;
 
+use self::keeper::Keeper;
 use crate::{
+    access::Access,
+    commands,
     config::Config,
     gateway::{self, Clients},
-    logging, mlflow,
+    logging, mlflow, trail,
 };
 
 /// Largest gRPC message of the typed services: a photo and its frame, or a batch of vectors.
@@ -59,6 +67,9 @@ pub(crate) struct App {
     oip: Oip,
     measurement: Option<MeasurementModule>,
     registry: Registry,
+    access: Option<Access>,
+    keeper: Keeper,
+    swept: JoinHandle<()>,
     followed: JoinHandle<()>,
     vectors: Arc<dyn VectorStore>,
     preparing: JoinHandle<()>,
@@ -89,6 +100,8 @@ impl App {
             Arc::clone(&shelf),
         ));
         let ai = server::ai::AiService::new(handle.clone());
+        let keeper = watch(config, &registry, &handle, &ai)?;
+        let swept = tokio::spawn(retention::run(config.registry.retention.clone(), registry.clone()));
         let local = AiInferenceServiceServer::new(ai.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -115,22 +128,17 @@ impl App {
         if let Some(module) = &measurement {
             grpc_routes = grpc_routes.add_service(module.service());
         }
-        let clients = Clients {
-            ai: AiInferenceServiceClient::new(in_process(local)),
-            knowledge: KnowledgeServiceClient::new(in_process(knowledge)),
-            food: FoodServiceClient::new(in_process(food)),
-            measurement: client,
-            vectors: VectorServiceClient::new(in_process(vector_service))
-                .max_decoding_message_size(MESSAGE_BYTES_MAX)
-                .max_encoding_message_size(MESSAGE_BYTES_MAX),
-        };
-        let http_routes =
-            server::http_routes(&oip).merge(mlflow::router(&registry)).merge(gateway::router(clients));
+        let clients = clients(local, knowledge, food, client, vector_service);
+        let access = access(config, &registry).await?;
+        let http_routes = http_routes(&oip, &registry, clients, access.as_ref());
         Ok(Self {
             inference,
             oip,
             measurement,
             registry,
+            access,
+            keeper,
+            swept,
             followed,
             vectors,
             preparing,
@@ -159,7 +167,9 @@ impl App {
         let closing = CancellationToken::new();
         let handle = self.inference.handle();
         let closed = || closing.clone().cancelled_owned();
-        let mut grpc = tokio::spawn(server::serve_grpc(self.grpc, self.oip, self.grpc_routes, closed()));
+        let guard = self.access.map(|access| Arc::new(access) as Arc<dyn server::guard::Guard>);
+        let mut grpc =
+            tokio::spawn(server::serve_grpc(self.grpc, self.oip, self.grpc_routes, guard, closed()));
         let mut http =
             tokio::spawn(server::serve_http(self.http, self.http_routes, handle.limits().clone(), closed()));
         tokio::select! {
@@ -179,7 +189,9 @@ impl App {
             }
             self.preparing.abort();
             self.followed.abort();
+            self.swept.abort();
             let drained = self.inference.drain().await;
+            self.keeper.finish().await;
             if let Err(error) = self.vectors.close().await {
                 tracing::error!(%error, "the vector store was not closed cleanly");
             }
@@ -206,6 +218,78 @@ fn oip(config: &Config, handle: inference::Handle, shelf: &Arc<models::Shelf>) -
     Oip::new(handle, options)
 }
 
+/// The services as the gateway calls them.
+fn clients(
+    ai: AiInferenceServiceServer<server::ai::AiService>,
+    knowledge: KnowledgeServiceServer<server::knowledge::KnowledgeService>,
+    food: FoodServiceServer<server::foods::FoodService>,
+    measurement: Option<MeasurementServiceClient<GrpcService>>,
+    vectors: VectorServiceServer<server::vectors::Vectors>,
+) -> Clients {
+    Clients {
+        ai: AiInferenceServiceClient::new(in_process(ai)),
+        knowledge: KnowledgeServiceClient::new(in_process(knowledge)),
+        food: FoodServiceClient::new(in_process(food)),
+        measurement,
+        vectors: VectorServiceClient::new(in_process(vectors))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX),
+    }
+}
+
+/// Everything the HTTP port carries; to those who may, where that is asked.
+fn http_routes(oip: &Oip, registry: &Registry, clients: Clients, access: Option<&Access>) -> Router {
+    let routes = server::http_routes(oip)
+        .merge(mlflow::router(registry))
+        .merge(trail::router(registry))
+        .merge(gateway::router(clients));
+    match access {
+        Some(access) => access.over(routes),
+        None => routes,
+    }
+}
+
+/// Traces answers and watches for drift, and writes both down.
+fn watch(
+    config: &Config,
+    registry: &Registry,
+    handle: &inference::Handle,
+    ai: &server::ai::AiService,
+) -> anyhow::Result<Keeper> {
+    let (answers, waiting) = mpsc::channel(keeper::ANSWERS_MAX);
+    let cipher = config.predictions.payload_logging.then(|| config.cipher()).transpose()?.map(Arc::new);
+    if config.predictions.traced {
+        ai.set_trace(server::ai::trace::Trace::new(answers, cipher.is_some()));
+    }
+    let (windows, closed) = mpsc::channel(keeper::WINDOWS_MAX);
+    let thresholds = Thresholds {
+        rows: config.drift.rows,
+        index_max: config.drift.stability_index_max,
+        distance_max: config.drift.distance_max,
+    };
+    let told = move |window| {
+        if windows.try_send(window).is_err() {
+            tracing::warn!("a window of drift was not written down: the database is behind");
+        }
+    };
+    handle.watch_drift(thresholds, Box::new(told)).context("cannot watch for drift")?;
+    Ok(Keeper::start(registry.clone(), cipher, waiting, closed))
+}
+
+/// Who may call, where that is asked.
+async fn access(config: &Config, registry: &Registry) -> anyhow::Result<Option<Access>> {
+    if !config.asks_for_tokens() {
+        return Ok(None);
+    }
+    if config.is_open() {
+        tracing::warn!("reachable from other machines without encryption: put a proxy with TLS in front");
+    }
+    if registry.tokens().await?.iter().all(|token| token.revoked_ms.is_some()) {
+        tracing::warn!("there is no token, so nobody can call: `manpasik tokens create NAME --role admin`");
+    }
+    Ok(Some(Access::new(registry, &config.auth)))
+}
+
 /// The registry, with runs that were killed marked as such.
 pub(crate) async fn open_registry(config: &Config) -> anyhow::Result<Registry> {
     let url = config.registry_url()?;
@@ -230,7 +314,7 @@ fn reached(config: &Config, local: GrpcService) -> anyhow::Result<GrpcService> {
     let endpoint = Channel::from_shared(uri.clone())
         .with_context(|| format!("services.inference_uri: `{uri}` is not a URI"))?
         .connect_timeout(CONNECT_TIMEOUT);
-    Ok(remote(endpoint.connect_lazy()))
+    commands::bearing(remote(endpoint.connect_lazy()), Some(config.services.inference_token.reveal()))
 }
 
 async fn measurement(
@@ -251,4 +335,23 @@ async fn measurement(
 fn early(name: &str, ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> anyhow::Result<()> {
     ended.with_context(|| format!("the {name} server failed"))??;
     anyhow::bail!("the {name} server ended without being asked to")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::unlisted;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_route_says_what_it_needs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut config = Config { data_dir: folder.path().into(), ..Config::default() };
+        (config.server.grpc, config.server.http) = (any, any);
+        config.models.bundles = vec![folder.path().join("none")];
+        let app = App::build(&config).await.expect("built");
+        let (count, without) = unlisted(&app.http_routes);
+        assert!(count > 80, "{count} paths are too few: how the router shows them has changed");
+        assert!(without.is_empty(), "say in access::needs what these need: {without:#?}");
+    }
 }

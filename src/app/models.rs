@@ -54,6 +54,11 @@ impl Shelf {
 }
 
 impl Shelf {
+    /// A bundle as the version that answers for its name.
+    pub(crate) fn as_live(&self, bundle: &Arc<Bundle>) -> Candidate {
+        Candidate { source: source(bundle, &self.engines, &self.config), live: true }
+    }
+
     /// A version of the registry as something to be served under its number.
     pub(crate) fn registered(&self, bundle: &Arc<Bundle>, number: i64, live: bool) -> Candidate {
         let source = source(bundle, &self.engines, &self.config);

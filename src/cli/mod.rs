@@ -1,12 +1,16 @@
 //! The command line, as it is typed; nothing is read or opened here.
 
+mod keeping;
 mod registry;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::registry::{RegistryCommand, TokensCommand, Way};
+pub(crate) use self::{
+    keeping::{Backup, PredictionsCommand, Replay, Restore, WatchCommand},
+    registry::{RegistryCommand, TokensCommand, Way},
+};
 use crate::config::{Overrides, VectorStoreKind};
 
 /// Serve, train, check and try the ManPaSik models.
@@ -70,6 +74,15 @@ pub(crate) enum Command {
     /// Make, list and revoke the tokens by which callers show who they are.
     #[command(subcommand)]
     Tokens(TokensCommand),
+    /// What models answered, and how it came out.
+    #[command(subcommand)]
+    Predictions(PredictionsCommand),
+    /// Answer a request again by the version that answered it, and compare.
+    Replay(Replay),
+    /// Copy the registry, rows and artifacts, into a new folder.
+    Backup(Backup),
+    /// Put a backup in the place of an empty registry, and verify it.
+    Restore(Restore),
     /// Enrol, list and remove own dishes, which photos are then compared with.
     Foods(Foods),
     /// Look after the vector store; stop the server on its data folder first.
@@ -224,6 +237,8 @@ pub(crate) enum Variant {
 pub(crate) enum ModelsCommand {
     #[command(flatten)]
     Registry(RegistryCommand),
+    #[command(flatten)]
+    Watch(WatchCommand),
     /// Every bundle found, with its state.
     List,
     /// Signature, metrics and card of one model.
@@ -398,6 +413,10 @@ impl Cli {
                 | Command::Eval(_)
                 | Command::Models(_)
                 | Command::Tokens(_)
+                | Command::Predictions(_)
+                | Command::Replay(_)
+                | Command::Backup(_)
+                | Command::Restore(_)
                 | Command::Foods(_)
                 | Command::Vectors(_)
                 | Command::Bench(_)

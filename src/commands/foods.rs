@@ -10,11 +10,12 @@ use proto::manpasik::v1::{
     DeleteFoodRequest, EnrolFoodRequest, EnrolledFood, ListFoodsRequest,
     food_service_client::FoodServiceClient,
 };
+use services::kernel::{GrpcService, remote};
 use tonic::transport::Channel;
 
 use crate::{
     cli::{Foods, FoodsCommand},
-    commands::{print, print_json, runtime, table},
+    commands::{bearing, print, print_json, runtime, table},
     config::Config,
 };
 
@@ -22,7 +23,7 @@ use crate::{
 const PHOTOS_MAX: usize = 64;
 
 /// Runs one of the food commands.
-pub(crate) fn run(config: &Config, foods: &Foods, json: bool) -> anyhow::Result<()> {
+pub(crate) fn run(config: &Config, foods: &Foods, token: Option<&str>, json: bool) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let uri = format!("http://{}", config.server.grpc);
         let channel = Channel::from_shared(uri.clone())?.connect().await;
@@ -31,7 +32,7 @@ pub(crate) fn run(config: &Config, foods: &Foods, json: bool) -> anyhow::Result<
                 "no server answers at {uri}; start `manpasik serve`, or set server.grpc in the configuration"
             )
         })?;
-        let mut client = FoodServiceClient::new(channel);
+        let mut client = FoodServiceClient::new(bearing(remote(channel), token)?);
         let user_id = foods.user.clone();
         match &foods.command {
             FoodsCommand::Enrol { name, dir, kcal_per_100g } => {
@@ -57,7 +58,7 @@ pub(crate) fn run(config: &Config, foods: &Foods, json: bool) -> anyhow::Result<
 
 /// Sends the photos one by one, so that no message grows with the folder; the first replaces what was there.
 async fn enrol(
-    client: &mut FoodServiceClient<Channel>,
+    client: &mut FoodServiceClient<GrpcService>,
     user_id: String,
     name: &str,
     dir: &Path,

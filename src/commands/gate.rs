@@ -30,7 +30,13 @@ const FILE_BYTES_MAX: u64 = 8 << 30;
 /// Settings of the child: what it needs to find engines and trust makers, and nothing that is secret.
 pub(crate) fn settings(config: &Config) -> Config {
     let usual = Config::default();
-    Config { registry: usual.registry, vectors: usual.vectors, ..config.clone() }
+    Config {
+        registry: usual.registry,
+        vectors: usual.vectors,
+        services: usual.services,
+        predictions: usual.predictions,
+        ..config.clone()
+    }
 }
 
 /// Examines and prints the report as JSON.

@@ -1,5 +1,6 @@
 //! One file per command. A command prints its answer here and nowhere else.
 
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod eval;
@@ -7,8 +8,10 @@ pub(crate) mod foods;
 pub(crate) mod gate;
 pub(crate) mod models;
 pub(crate) mod predict;
+pub(crate) mod predictions;
 pub(crate) mod registered;
 mod release;
+pub(crate) mod replay;
 pub(crate) mod runs;
 pub(crate) mod search;
 pub(crate) mod serve;
@@ -21,6 +24,7 @@ use std::io::Write;
 
 use anyhow::Context;
 use serde::Serialize;
+use services::kernel::GrpcService;
 
 /// Writes `text` and a line end to standard output; a closed pipe is not an error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
@@ -38,6 +42,13 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 /// Writes `value` as indented JSON to standard output.
 pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     print(&serde_json::to_string_pretty(value).context("cannot write the answer as JSON")?)
+}
+
+/// `server` as the holder of `token` calls it; as it is without one.
+pub(crate) fn bearing(server: GrpcService, token: Option<&str>) -> anyhow::Result<GrpcService> {
+    let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(server) };
+    let header = format!("Bearer {token}").parse().context("the token holds what no header can")?;
+    Ok(services::kernel::bearing(server, header))
 }
 
 /// A runtime with as many workers as cores.

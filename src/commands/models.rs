@@ -21,7 +21,7 @@ use training::{
 use crate::{
     app::engines,
     cli::{ModelsCommand, Variant},
-    commands::{print, print_json, registered, table},
+    commands::{predictions, print, print_json, registered, table},
     config::Config,
 };
 
@@ -34,6 +34,7 @@ pub(crate) fn run(
 ) -> anyhow::Result<()> {
     match command {
         ModelsCommand::Registry(command) => registered::run(config, command, token, json),
+        ModelsCommand::Watch(command) => predictions::watch(config, command, token, json),
         ModelsCommand::List => list(config, json),
         ModelsCommand::Show { name } => show(config, name, json),
         ModelsCommand::Verify { bundle } => verify(config, bundle.as_deref(), json),

@@ -31,8 +31,16 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Opens the registry for the holder of `token`, or for whoever sits here.
+    /// Opens the registry for the holder of `token`, or for whoever sits here, where no token is asked for.
     pub(super) async fn open(config: &Config, token: Option<&str>) -> anyhow::Result<Self> {
+        if token.is_none() && config.asks_for_tokens() {
+            bail!("this registry asks for a token (auth.required): give --token or MANPASIK_TOKEN");
+        }
+        Self::at_hand(config, token).await
+    }
+
+    /// The same for who holds the database in hand, and so may make the first token.
+    pub(super) async fn at_hand(config: &Config, token: Option<&str>) -> anyhow::Result<Self> {
         let registry = app::open_registry(config).await?;
         let caller = match token {
             None => Principal::local(),

@@ -24,7 +24,7 @@ pub(crate) fn run(
     json: bool,
 ) -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let session = Session::open(config, token).await?;
+        let session = Session::at_hand(config, token).await?;
         let answer = answer(&session, command, json).await;
         session.registry.close().await?;
         answer

@@ -13,13 +13,19 @@ mod vectors;
 
 use std::time::Duration;
 
-use axum::{Router, extract::DefaultBodyLimit};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::Method,
+    response::{IntoResponse, Response},
+};
 use proto::manpasik::v1::{
     ai_inference_service_client::AiInferenceServiceClient, food_service_client::FoodServiceClient,
     knowledge_service_client::KnowledgeServiceClient, measurement_service_client::MeasurementServiceClient,
     vector_service_client::VectorServiceClient,
 };
 use services::kernel::GrpcService;
+use tonic::Status;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 /// Largest body: a photo of 10 MB and its JSON around it as base64.
@@ -37,6 +43,18 @@ pub(crate) struct Clients {
     /// Absent when the service is not mounted in this process.
     pub(crate) measurement: Option<MeasurementServiceClient<GrpcService>>,
     pub(crate) vectors: VectorServiceClient<GrpcService>,
+}
+
+/// Service and method of the RPC behind a route, if there is one.
+pub(crate) fn rpc(path: &str, method: &Method) -> Option<(&'static str, &'static str)> {
+    let fits =
+        |route: &routes::Route| route.path == path && method.as_str().eq_ignore_ascii_case(route.method);
+    routes::all().into_iter().find(fits)?.rpc.rsplit_once('.')
+}
+
+/// A refusal in the words of the gateway.
+pub(crate) fn refusal(status: Status) -> Response {
+    answer::Failure(status).into_response()
 }
 
 /// Every route, and their description at `/openapi.json`.

@@ -10,7 +10,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use registry::Registry;
+use registry::{Principal, Registry};
 
 use super::{fault::Fault, now_ms};
 
@@ -20,6 +20,10 @@ pub(super) async fn identify(
     mut request: Request<Body>,
     next: Next,
 ) -> Response {
+    if request.extensions().get::<Principal>().is_some() {
+        // The port has asked already.
+        return next.run(request).await;
+    }
     let given = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().ok().and_then(token));
     let caller = match given {
         None => return next.run(request).await,
@@ -43,7 +47,7 @@ fn unknown() -> Fault {
 }
 
 /// The token of a header: a bearer, or the password beside a name.
-fn token(header: &str) -> Option<String> {
+pub(crate) fn token(header: &str) -> Option<String> {
     let (scheme, rest) = header.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
         return Some(rest.trim().to_owned());

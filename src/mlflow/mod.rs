@@ -30,6 +30,7 @@ use registry::{Act, Principal, Registry};
 use serde_json::Value;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
+pub(crate) use self::identity::token;
 use self::{args::Args, fault::Fault};
 use crate::app::recorder::now_ms;
 
@@ -120,6 +121,6 @@ async fn answer(
 }
 
 /// Who calls: whom the token named, or whoever sits here.
-fn principal(caller: Option<Extension<Principal>>) -> Principal {
+pub(crate) fn principal(caller: Option<Extension<Principal>>) -> Principal {
     caller.map_or_else(Principal::local, |Extension(principal)| principal)
 }

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    IsolationLevel, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait;
 
@@ -96,6 +96,33 @@ impl Database {
             let open = self.connection.begin_with_options(options).await.map_err(translate)?;
             let answer = steps(&open).await?;
             open.commit().await.map_err(translate)?;
+            Ok(answer)
+        })
+        .await
+    }
+
+    /// Runs reads that all see the database as it was at the first of them.
+    ///
+    /// # Errors
+    /// What `steps` answers, or [`StoreError`] of the transaction itself.
+    pub async fn snapshot<T, E>(
+        &self,
+        steps: impl for<'t> FnOnce(&'t Transaction) -> Step<'t, T, E> + Send,
+    ) -> Result<T, E>
+    where
+        T: Send,
+        E: From<StoreError> + Send,
+    {
+        // A transaction of SQLite is a snapshot anyway.
+        let is_server = self.connection.get_database_backend() == DbBackend::Postgres;
+        let options = TransactionOptions {
+            isolation_level: is_server.then_some(IsolationLevel::RepeatableRead),
+            ..TransactionOptions::default()
+        };
+        self.deadline(async {
+            let open = self.connection.begin_with_options(options).await.map_err(translate)?;
+            let answer = steps(&open).await?;
+            open.rollback().await.map_err(translate)?;
             Ok(answer)
         })
         .await

@@ -1,7 +1,7 @@
 //! Integration tests of the whole: one binary, so that everything is linked once.
 //!
 //! `house` checks the workspace itself: the arrows and absences that ARCHITECTURE.md promises.
-//! `serving`, `analysis`, `similar`, `knowledge`, `gateway`, `runs`, `settings` and `cli` run the real
+//! `serving`, `analysis`, `similar`, `knowledge`, `gateway`, `runs`, `settings`, `predictions`, `tokens` and `cli` run the real
 //! program and talk to it as its clients do.
 
 mod analysis;
@@ -9,8 +9,10 @@ mod cli;
 mod gateway;
 mod house;
 mod knowledge;
+mod predictions;
 mod runs;
 mod serving;
 mod settings;
 mod similar;
 mod support;
+mod tokens;

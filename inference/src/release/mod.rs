@@ -229,9 +229,9 @@ impl Handle {
         terms: Terms,
     ) -> Result<Response, InferError> {
         let Some(live) = route.live() else {
-            return self.infer_first(route, tensors, terms).await;
+            return self.infer_first(route, tensors, terms, usize::MAX).await;
         };
-        match self.infer_first(route, tensors.clone(), terms.clone()).await {
+        match self.infer_first(route, tensors.clone(), terms.clone(), usize::MAX).await {
             Ok(answer) => Ok(answer),
             Err(_) => {
                 // What both refuse is the caller's fault, and what both fail nobody's in particular.
@@ -243,19 +243,20 @@ impl Handle {
     }
 
     /// Runs `tensors` on the version that is asked first, and on no other. One on trial gets half of the time there
-    /// is, so that there is time to ask again.
+    /// is, so that there is time to ask again. Drift is measured on the first `cases` rows.
     pub(crate) async fn infer_first(
         &self,
         route: &Route,
         tensors: Vec<Tensor>,
         terms: Terms,
+        cases: usize,
     ) -> Result<Response, InferError> {
         let Some(tried) = &route.tried else {
-            return self.infer_on(&route.served, tensors, terms).await;
+            return self.run(&route.served, tensors, terms, cases).await;
         };
         let copy = tried.release.copies(tried.first).then(|| tensors.clone());
         let deadline = if tried.first { Some(self.half(terms.deadline)) } else { terms.deadline };
-        let answer = self.infer_on(&route.served, tensors, Terms { deadline, ..terms }).await?;
+        let answer = self.run(&route.served, tensors, Terms { deadline, ..terms }, cases).await?;
         tried.release.answered(tried.first, &answer);
         if let Some(copy) = copy {
             tried.release.mirror(&tried.other, copy, &answer);

@@ -6,6 +6,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -20,6 +21,7 @@ use tonic::{body::Body, codegen::BoxFuture, service::Routes};
 use tower::ServiceExt;
 
 use super::{
+    guard::{Guard, answering},
     oip::{self, Oip, OipService},
     oversize,
 };
@@ -29,12 +31,36 @@ use super::{
 pub(super) struct Front {
     oip: GrpcInferenceServiceServer<OipService>,
     others: Router,
+    guard: Option<Arc<dyn Guard>>,
 }
 
 impl Front {
-    /// The Open Inference Protocol, and `others`.
-    pub(super) fn new(oip: Oip, others: Routes) -> Self {
-        Self { oip: oip::grpc(oip), others: others.prepare().into_axum_router() }
+    /// The Open Inference Protocol, and `others`; behind `guard`, where there is one.
+    pub(super) fn new(oip: Oip, others: Routes, guard: Option<Arc<dyn Guard>>) -> Self {
+        Self { oip: oip::grpc(oip), others: others.prepare().into_axum_router(), guard }
+    }
+
+    fn answer(&self, request: Request<Incoming>) -> BoxFuture<Response<Body>, Infallible> {
+        if is_oip(request.uri().path()) {
+            return tower::Service::call(&mut self.oip.clone(), request);
+        }
+        let answer = self.others.clone().oneshot(request.map(axum::body::Body::new));
+        Box::pin(async { answer.await.map(|response| response.map(Body::new)) })
+    }
+
+    fn guarded(
+        &self,
+        guard: Arc<dyn Guard>,
+        request: Request<Incoming>,
+    ) -> BoxFuture<Response<Body>, Infallible> {
+        let front = self.clone();
+        Box::pin(async move {
+            match guard.admit(request.uri().path(), request.headers()).await {
+                Ok(Some(caller)) => answering(caller, front.answer(request)).await,
+                Ok(None) => front.answer(request).await,
+                Err(refused) => Ok(refused.into_http()),
+            }
+        })
     }
 }
 
@@ -44,13 +70,10 @@ impl Service<Request<Incoming>> for Front {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        let path = request.uri().path();
-        let field = oversize::field(path);
-        let inner = if is_oip(path) {
-            tower::Service::call(&mut self.oip.clone(), request)
-        } else {
-            let answer = self.others.clone().oneshot(request.map(axum::body::Body::new));
-            Box::pin(async { answer.await.map(|response| response.map(Body::new)) })
+        let field = oversize::field(request.uri().path());
+        let inner = match &self.guard {
+            None => self.answer(request),
+            Some(guard) => self.guarded(Arc::clone(guard), request),
         };
         Answer { inner, field }
     }

@@ -5,6 +5,7 @@ mod caller;
 mod encoding;
 pub mod foods;
 mod front;
+pub mod guard;
 pub mod health;
 pub mod knowledge;
 pub mod metrics;

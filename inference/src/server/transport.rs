@@ -21,7 +21,7 @@ use tokio::{
 };
 use tonic::service::Routes;
 
-use super::{front::Front, oip::Oip};
+use super::{front::Front, guard::Guard, oip::Oip};
 use crate::Limits;
 
 /// First windows of HTTP/2 flow control: an image or a batch of rows goes in one flight.
@@ -52,12 +52,13 @@ impl<S, B> Served<B> for S where
 {
 }
 
-/// Serves the Open Inference Protocol, and `routes`, on `listener` until `shutdown`;
+/// Serves the Open Inference Protocol, and `routes`, on `listener` until `shutdown`, to those whom `guard` admits;
 /// otherwise like [`serve_http`].
 pub async fn serve_grpc(
     listener: TcpListener,
     oip: impl Into<Oip>,
     routes: Routes,
+    guard: Option<Arc<dyn Guard>>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let oip = oip.into();
@@ -65,7 +66,7 @@ pub async fn serve_grpc(
     let mut builder = builder(&limits);
     // No client of gRPC reads the date, and both sides would pay for it with every answer.
     builder.http2().auto_date_header(false);
-    serve(listener, Front::new(oip, routes), builder, limits, shutdown).await
+    serve(listener, Front::new(oip, routes, guard), builder, limits, shutdown).await
 }
 
 /// Serves `router` on `listener` until `shutdown`, then accepts nothing more and lets every

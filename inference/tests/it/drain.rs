@@ -43,7 +43,7 @@ async fn admitted_requests_are_answered_and_later_ones_refused() {
     let address = listener.local_addr().expect("address");
     let (stop, stopped) = oneshot::channel::<()>();
     let routes = server::grpc_routes(&server.handle());
-    let serving = tokio::spawn(server::serve_grpc(listener, server.handle(), routes, async {
+    let serving = tokio::spawn(server::serve_grpc(listener, server.handle(), routes, None, async {
         drop(stopped.await);
     }));
     let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).expect("uri");

@@ -38,6 +38,12 @@ impl Cohort {
         Self::of(person.age_years(), person.sex().map(|sex| sex == clinical::Sex::Male))
     }
 
+    /// Name in rows and metrics, such as `men_40_60`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}_{}_{}", if self.male { "men" } else { "women" }, self.age_from, self.age_to)
+    }
+
     /// Every cohort there is.
     pub fn all() -> impl Iterator<Item = Self> {
         let of = |male: bool| BANDS.map(|(age_from, age_to)| Self { male, age_from, age_to });

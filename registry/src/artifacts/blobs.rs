@@ -56,11 +56,21 @@ impl Blobs {
     /// Of a body that breaks off nothing stays.
     pub(crate) async fn write<E: std::fmt::Display>(
         &self,
+        body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+        expected: Option<u64>,
+        bytes_max: u64,
+    ) -> Result<Written, RegistryError> {
+        self.write_as(Uuid::new_v4().simple().to_string(), body, expected, bytes_max).await
+    }
+
+    /// The same under a name that is given: that of the blob in a backup.
+    pub(crate) async fn write_as<E: std::fmt::Display>(
+        &self,
+        blob: String,
         mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
         expected: Option<u64>,
         bytes_max: u64,
     ) -> Result<Written, RegistryError> {
-        let blob = Uuid::new_v4().simple().to_string();
         let upload = self.store.put_multipart(&key(&blob)).await?;
         let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
         let mut hasher = Sha256::new();

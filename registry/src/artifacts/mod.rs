@@ -198,7 +198,12 @@ impl Artifacts {
         Ok(changed)
     }
 
-    async fn hash(&self, blob: &str) -> Result<String, RegistryError> {
+    /// Blobs behind the tree.
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    pub(crate) async fn hash(&self, blob: &str) -> Result<String, RegistryError> {
         use futures::TryStreamExt;
         let mut bytes = self.blobs.read(blob).await?;
         let mut hasher = Sha256::new();

@@ -7,7 +7,9 @@ mod files;
 mod lifecycle;
 mod logged;
 mod models;
+mod predictions;
 mod release;
+mod retention;
 mod tokens;
 mod versions;
 
@@ -26,6 +28,8 @@ use crate::{
     store as table,
 };
 
+/// Longest backup or restore.
+const KEEPING_MS_MAX: u64 = 4 * 3_600_000;
 /// Links read at a time.
 const LINKS_PER_READ: u64 = 1_000;
 
@@ -75,8 +79,8 @@ pub(crate) const MAKERS: &[Role] = &[Role::DataScientist, Role::Admin];
 /// The registry, cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Registry {
-    database: Database,
-    artifacts: Artifacts,
+    pub(crate) database: Database,
+    pub(crate) artifacts: Artifacts,
     runs: Runs,
 }
 
@@ -87,6 +91,17 @@ impl Registry {
     /// A database or folder that cannot be opened.
     pub async fn open(url: &Url, folder: &Path) -> Result<Self, RegistryError> {
         let database = table::open(url, Limits::default()).await?;
+        let artifacts = artifacts::open(database.clone(), folder)?;
+        Ok(Self::over(database, artifacts))
+    }
+
+    /// The same for work that takes long in one transaction: a backup, or putting one back.
+    ///
+    /// # Errors
+    /// As [`Registry::open`].
+    pub async fn open_for_keeping(url: &Url, folder: &Path) -> Result<Self, RegistryError> {
+        let limits = Limits { call_ms_max: KEEPING_MS_MAX, ..Limits::default() };
+        let database = table::open(url, limits).await?;
         let artifacts = artifacts::open(database.clone(), folder)?;
         Ok(Self::over(database, artifacts))
     }
@@ -104,7 +119,7 @@ impl Registry {
         Ok(Self::over(database, artifacts))
     }
 
-    fn over(database: Database, artifacts: Artifacts) -> Self {
+    pub(crate) fn over(database: Database, artifacts: Artifacts) -> Self {
         let runs = Runs::over(database.clone());
         Self { database, artifacts, runs }
     }
@@ -166,7 +181,7 @@ impl Registry {
     }
 
     /// Does `steps` and writes `event` into the audit, both or neither.
-    async fn change<T: Send + 'static>(
+    pub(crate) async fn change<T: Send + 'static>(
         &self,
         event: Event,
         steps: impl for<'t> FnOnce(&'t Transaction) -> Step<'t, T> + Send + 'static,
@@ -184,4 +199,4 @@ impl Registry {
 }
 
 /// A step of a transaction.
-type Step<'t, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, RegistryError>> + Send + 't>>;
+pub(crate) type Step<'t, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, RegistryError>> + Send + 't>>;

@@ -7,6 +7,7 @@ use store::{Database, StoreError, Transaction};
 
 use super::entity::artifact;
 use crate::artifacts::{Artifact, root_of_file, root_of_folder};
+use crate::error::RegistryError;
 
 /// The path and everything below it: by the root they share, where the path says which that is.
 fn within(path: &str) -> Condition {
@@ -101,4 +102,11 @@ pub(crate) async fn delete_in(open: &Transaction, path: &str) -> Result<u64, Sto
 pub(crate) async fn is_named(database: &Database, blob: &str) -> Result<bool, StoreError> {
     let find = artifact::Entity::find().filter(artifact::Column::Blob.eq(blob));
     Ok(database.call(|database| find.one(database)).await?.is_some())
+}
+
+/// The files in lines of a backup.
+pub(crate) fn from_lines(lines: &str) -> Result<Vec<Artifact>, RegistryError> {
+    let of = |line: &str| serde_json::from_str(line).map(read);
+    let broken = |error: serde_json::Error| RegistryError::invalid("artifact", error.to_string());
+    lines.lines().map(|line| of(line).map_err(broken)).collect()
 }

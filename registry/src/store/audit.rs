@@ -7,6 +7,7 @@ use store::{Database, StoreError, Transaction};
 
 use super::entity::{audit, audit_head};
 use crate::audit::{Event, GENESIS, Link};
+use crate::error::RegistryError;
 
 /// The one row that says where the chain ends.
 const HEAD: i64 = 1;
@@ -73,4 +74,12 @@ pub(crate) async fn after(
 fn read(row: audit::Model) -> Link {
     let audit::Model { position, at_ms, who, action, subject, digest, why, previous, hash } = row;
     Link { position, event: Event { at_ms, who, action, subject, digest, why }, previous, hash }
+}
+
+/// The end of the chain in lines of a backup.
+pub(crate) fn head_from_lines(lines: &str) -> Result<(i64, String), RegistryError> {
+    let Some(line) = lines.lines().next() else { return Ok((0, GENESIS.to_owned())) };
+    let row: audit_head::Model = serde_json::from_str(line)
+        .map_err(|error| RegistryError::invalid("audit_head", error.to_string()))?;
+    Ok((row.position, row.hash))
 }

@@ -2,12 +2,14 @@
 
 pub(crate) mod artifacts;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod entity;
 mod experiments;
 pub(crate) mod labels;
 pub(crate) mod logged;
 mod migration;
 pub(crate) mod models;
+pub(crate) mod predictions;
 pub(crate) mod releases;
 pub(crate) mod runs;
 pub(crate) mod search;

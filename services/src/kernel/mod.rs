@@ -9,4 +9,4 @@ mod transport;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{ErrorCode, ServiceError};
 pub use limits::Limits;
-pub use transport::{GrpcService, TransportError, in_process, remote};
+pub use transport::{GrpcService, TransportError, bearing, in_process, remote};

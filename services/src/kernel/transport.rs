@@ -32,3 +32,12 @@ where
 pub fn remote(channel: Channel) -> GrpcService {
     BoxCloneSyncService::new(channel.map_err(TransportError))
 }
+
+/// The same server, told with every request who asks: `header` is what stands in `authorization`.
+#[must_use]
+pub fn bearing(server: GrpcService, header: http::HeaderValue) -> GrpcService {
+    BoxCloneSyncService::new(server.map_request(move |mut request: http::Request<Body>| {
+        request.headers_mut().insert(http::header::AUTHORIZATION, header.clone());
+        request
+    }))
+}

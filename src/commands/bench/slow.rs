@@ -88,6 +88,6 @@ async fn serve_models(sources: Vec<ModelSource>) -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot bind a loopback port")?;
     print(&format!("listening grpc={}", listener.local_addr()?))?;
     let routes = server::grpc_routes(&handle);
-    server::serve_grpc(listener, handle, routes, std::future::pending()).await?;
+    server::serve_grpc(listener, handle, routes, None, std::future::pending()).await?;
     Ok(())
 }

@@ -14,12 +14,13 @@ use proto::manpasik::v1::{
     measurement_service_client::MeasurementServiceClient,
 };
 use serde::Serialize;
+use services::kernel::remote;
 use tonic::{Code, Status, transport::Channel};
 
 use crate::{
     app::{App, Signals},
     cli,
-    commands::{print, runtime, show::Shown},
+    commands::{bearing, print, runtime, show::Shown},
     config::Config,
 };
 
@@ -29,7 +30,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// Serves, asks, shows, and serves on unless told `--once`.
-pub(crate) fn run(config: &Config, demo: &cli::Demo, json: bool) -> anyhow::Result<()> {
+pub(crate) fn run(config: &Config, demo: &cli::Demo, token: Option<&str>, json: bool) -> anyhow::Result<()> {
     let out = Output { json };
     runtime()?.block_on(async {
         let start = Instant::now();
@@ -46,7 +47,7 @@ pub(crate) fn run(config: &Config, demo: &cli::Demo, json: bool) -> anyhow::Resu
         }));
         out.remark(&format!("server ready after {:.2} s: gRPC {grpc}, HTTP {http}", ready.as_secs_f64()))?;
         tokio::select! {
-            asked = ask_everything(grpc, start, out) => asked?,
+            asked = ask_everything(grpc, token, start, out) => asked?,
             () = signals.next() => return stopping(stop, server).await,
         }
         if !demo.once {
@@ -89,8 +90,14 @@ impl Output {
     }
 }
 
-async fn ask_everything(grpc: SocketAddr, start: Instant, out: Output) -> anyhow::Result<()> {
+async fn ask_everything(
+    grpc: SocketAddr,
+    token: Option<&str>,
+    start: Instant,
+    out: Output,
+) -> anyhow::Result<()> {
     let channel = Channel::from_shared(format!("http://{grpc}"))?.timeout(ANSWER_TIMEOUT).connect().await?;
+    let channel = bearing(remote(channel), token)?;
     let mut ai = AiInferenceServiceClient::new(channel.clone())
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
         .max_decoding_message_size(MESSAGE_BYTES_MAX);

@@ -13,7 +13,7 @@ use proto::manpasik::v1::{
     FindSimilarSessionsResponse, RawPacket, Sex, StartSessionRequest, StreamMeasurementRequest, Subject,
     find_similar_sessions_request::Like, measurement_service_client::MeasurementServiceClient,
 };
-use tonic::transport::Channel;
+use services::kernel::GrpcService;
 
 /// Cartridge of the session: glucose.
 const CARTRIDGE: &str = "01:01";
@@ -41,7 +41,7 @@ pub(super) struct Outcome {
     pub(super) end: EndSessionResponse,
 }
 
-type Client = MeasurementServiceClient<Channel>;
+type Client = MeasurementServiceClient<GrpcService>;
 
 /// Runs an earlier session, and then the one that is shown.
 pub(super) async fn run(client: &mut Client) -> anyhow::Result<Outcome> {

@@ -32,11 +32,20 @@ pub(crate) fn post(address: SocketAddr, path: &str, body: &str) -> Answer {
 
 /// One request on a connection of its own.
 pub(crate) fn exchange(address: SocketAddr, method: &str, path: &str, kind: &str, body: &[u8]) -> Answer {
+    send(address, method, path, &format!("content-type: {kind}\r\n"), body)
+}
+
+/// One request of JSON with this header `authorization`.
+pub(crate) fn bearing(address: SocketAddr, method: &str, path: &str, header: &str, body: &str) -> Answer {
+    let headers = format!("content-type: application/json\r\nauthorization: {header}\r\n");
+    send(address, method, path, &headers, body.as_bytes())
+}
+
+fn send(address: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).expect("the server listens");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: {kind}\r\n\
-         content-length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).expect("sent");

@@ -18,20 +18,14 @@ pub(super) fn of(
     runner: &mut Runner,
 ) -> Result<Option<Reference>> {
     let parts = &prepared.parts;
-    let learnt: Vec<usize> =
-        parts.train.iter().chain(&parts.validation).chain(&parts.calibration).copied().collect();
+    let learnt: Vec<usize> = parts.train.iter().chain(&parts.validation).copied().collect();
     let layout = Layout::of(config).context("the first input is no table of numbers")?;
-    let mut columns: Vec<(String, Vec<f32>)> =
-        layout.names().map(|name| (name.to_owned(), Vec::new())).collect();
-    let mut take = |rows: Vec<Vec<(usize, f32)>>| {
-        for (place, value) in rows.into_iter().flatten() {
-            columns[place].1.push(value);
-        }
-    };
-    let inputs = prepared.pick(&learnt).iter().map(Matrix::to_tensor).collect::<Result<Vec<_>>>()?;
-    take(layout.inputs(&inputs));
-    take(layout.outputs(&[runner.first(&prepared.pick(&parts.calibration))?.to_tensor()?]));
-    Ok(Reference::of(columns))
+    let tensors =
+        |rows: &[usize]| prepared.pick(rows).iter().map(Matrix::to_tensor).collect::<Result<Vec<_>>>();
+    let answered = runner.first(&prepared.pick(&parts.calibration))?.to_tensor()?;
+    let mut cases = layout.cases(&tensors(&learnt)?, &[]);
+    cases.extend(layout.cases(&tensors(&parts.calibration)?, &[answered]));
+    Ok(Reference::of(&layout, &cases))
 }
 
 /// See [`super::Family::refer`].

@@ -10,7 +10,10 @@ use std::{
 
 use tonic::{Request, Response, Status};
 
-use super::{AiService, Inner};
+use super::{
+    AiService, Inner,
+    trace::{self, Answers, Asks},
+};
 use crate::{Caller, Handle, InferError, Route, server::caller};
 
 tokio::task_local! {
@@ -37,26 +40,37 @@ impl Asking {
 }
 
 impl AiService {
-    /// Asks `question`; while no model has a version on trial or a pin, nothing else happens.
-    pub(super) async fn ask<Q: Clone, A, F: Future<Output = Result<A, Status>>>(
+    /// Asks `question`, and traces its answer.
+    pub(super) async fn ask<Q: Asks, A: Answers, F: Future<Output = Result<A, Status>>>(
         &self,
+        rpc: &'static str,
         request: Request<Q>,
         question: impl Fn(Arc<Inner>, Q) -> F,
     ) -> Result<Response<A>, Status> {
+        let place = self.0.place(rpc, request.get_ref());
+        Ok(trace::told(place, self.answer(request, question).await?))
+    }
+
+    /// The answer; while no model has a version on trial or a pin, nothing else happens.
+    async fn answer<Q: Clone, A, F: Future<Output = Result<A, Status>>>(
+        &self,
+        request: Request<Q>,
+        question: impl Fn(Arc<Inner>, Q) -> F,
+    ) -> Result<A, Status> {
         let ask = |request| question(Arc::clone(&self.0), request);
         if !self.0.handle.is_split() {
-            return ask(request.into_inner()).await.map(Response::new);
+            return ask(request.into_inner()).await;
         }
         let first = Asking::new(caller::of_metadata(request.metadata()), true);
         let request = request.into_inner();
         let answer = ASKING.scope(Arc::clone(&first), ask(request.clone())).await;
         let failed = std::mem::take(&mut *first.failed.lock().unwrap_or_else(PoisonError::into_inner));
         if failed.is_empty() {
-            return answer.map(Response::new);
+            return answer;
         }
         let answer = ASKING.scope(Asking::new(first.caller(), false), ask(request)).await?;
         failed.iter().for_each(Route::failed);
-        Ok(Response::new(answer))
+        Ok(answer)
     }
 }
 

@@ -130,11 +130,11 @@ impl Inner {
         Status::unavailable(reasons.join("; "))
     }
 
-    /// Runs one request on a model. What a version on trial fails is not asked of the live one here, because that
-    /// reads its answers with tables of its own: [`asking`] asks the whole question again.
+    /// Runs one request on a model; row 0 is the case. What a version on trial fails is not asked of the live one here,
+    /// because that reads its answers with tables of its own: [`asking`] asks the whole question again.
     pub(super) async fn run(&self, asked: &Asked, tensors: &[Tensor]) -> Result<Vec<Tensor>, Status> {
         let route = &asked.route;
-        let answer = self.handle.infer_first(route, tensors.to_vec(), Terms::default()).await;
+        let answer = self.handle.infer_first(route, tensors.to_vec(), Terms::default(), 1).await;
         Ok(answer.inspect_err(|_| asking::failed(route))?.tensors)
     }
 }

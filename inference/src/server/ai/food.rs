@@ -201,6 +201,7 @@ fn told(answer: Answer, model: wire::ModelReference) -> wire::EstimateFoodCalori
         explanation: explanation.map(write::explanation),
         warnings,
         disclaimer: DISCLAIMER.into(),
+        prediction_id: String::new(),
     }
 }
 

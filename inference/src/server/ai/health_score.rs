@@ -88,5 +88,6 @@ fn told(asked: &Asked, panel: &Panel, answer: health_score::Answer) -> wire::Get
         explanation: Some(write::explanation(explanation)),
         warnings: told.chain(write::synthetic(&asked.reference)).collect(),
         disclaimer: DISCLAIMER.into(),
+        prediction_id: String::new(),
     }
 }

@@ -12,10 +12,12 @@ mod health_score;
 mod judge;
 mod list;
 mod read;
+pub mod replay;
 mod sensor;
 mod series;
 mod stream;
 mod text;
+pub mod trace;
 mod trend;
 mod write;
 
@@ -25,6 +27,7 @@ use proto::manpasik::v1::{self as wire, ai_inference_service_server::AiInference
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
+use self::trace::{Asks, Place, Trace};
 use super::{caller, foods::Dishes};
 use crate::{Handle, MeasurementSource};
 pub(in crate::server) use read::invalid;
@@ -43,6 +46,7 @@ struct Inner {
     families: family::Families,
     measurements: OnceLock<Arc<dyn MeasurementSource>>,
     dishes: OnceLock<Dishes>,
+    trace: OnceLock<Trace>,
     /// Photos being decoded.
     decoders: Arc<Semaphore>,
     /// Photos anywhere between arrival and answer.
@@ -59,13 +63,18 @@ impl AiService {
         let decoders = Arc::new(Semaphore::new(handle.limits().photo_decoders_max));
         let places = Semaphore::new(handle.limits().photos_max);
         let watched = Arc::new(Semaphore::new(handle.limits().series_watched_max));
-        let (measurements, dishes) = (OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Inner { handle, families, measurements, dishes, decoders, places, watched }))
+        let (measurements, dishes, trace) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Inner { handle, families, measurements, dishes, trace, decoders, places, watched }))
     }
 
     /// Tells where measurement ids resolve; the first call counts. Without one, ids are refused.
     pub fn set_measurements(&self, source: Arc<dyn MeasurementSource>) {
         let _ = self.0.measurements.set(source);
+    }
+
+    /// Tells where answers are traced; the first call counts. Without one, answers have no identifier.
+    pub fn set_trace(&self, trace: Trace) {
+        let _ = self.0.trace.set(trace);
     }
 
     /// Tells where enrolled dishes are; the first call counts.
@@ -80,6 +89,10 @@ impl AiService {
 }
 
 impl Inner {
+    fn place<Q: Asks>(&self, rpc: &'static str, request: &Q) -> Option<Place<'_, Q>> {
+        self.trace.get()?.place(rpc, request)
+    }
+
     fn dishes(&self) -> Result<&Dishes, Status> {
         self.dishes
             .get()
@@ -109,21 +122,21 @@ impl AiInferenceService for AiService {
         &self,
         request: Request<wire::AnalyzeMeasurementRequest>,
     ) -> Result<Response<wire::AnalyzeMeasurementResponse>, Status> {
-        self.ask(request, |inner, request| async move { inner.analyze(request).await }).await
+        self.ask("AnalyzeMeasurement", request, |inner, q| async move { inner.analyze(q).await }).await
     }
 
     async fn get_health_score(
         &self,
         request: Request<wire::GetHealthScoreRequest>,
     ) -> Result<Response<wire::GetHealthScoreResponse>, Status> {
-        self.ask(request, |inner, request| async move { inner.health_score(request).await }).await
+        self.ask("GetHealthScore", request, |inner, q| async move { inner.health_score(q).await }).await
     }
 
     async fn predict_trend(
         &self,
         request: Request<wire::PredictTrendRequest>,
     ) -> Result<Response<wire::PredictTrendResponse>, Status> {
-        self.ask(request, |inner, request| async move { inner.trend(request).await }).await
+        self.ask("PredictTrend", request, |inner, q| async move { inner.trend(q).await }).await
     }
 
     async fn get_model_info(
@@ -162,6 +175,6 @@ impl AiInferenceService for AiService {
         &self,
         request: Request<wire::EstimateFoodCaloriesRequest>,
     ) -> Result<Response<wire::EstimateFoodCaloriesResponse>, Status> {
-        self.ask(request, |inner, request| async move { inner.food(request).await }).await
+        self.ask("EstimateFoodCalories", request, |inner, q| async move { inner.food(q).await }).await
     }
 }

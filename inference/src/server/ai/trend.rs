@@ -115,6 +115,7 @@ fn told(
             .chain(asked.and_then(|asked| write::synthetic(&asked.reference)))
             .collect(),
         disclaimer: DISCLAIMER.into(),
+        prediction_id: String::new(),
     }
 }
 

@@ -4,8 +4,9 @@
 pub(crate) mod logged_model {
     //! A model that a run logged.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "logged_model")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -30,8 +31,9 @@ pub(crate) mod logged_model {
 pub(crate) mod logged_figure {
     //! A figure measured on a logged model.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "logged_figure")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -43,6 +45,7 @@ pub(crate) mod logged_figure {
         #[sea_orm(primary_key, auto_increment = false)]
         pub step: i64,
         /// The database has no number that is none; it is kept as absent.
+        #[serde(with = "super::super::exact")]
         pub value: Option<f64>,
         pub at_ms: i64,
     }
@@ -56,8 +59,9 @@ pub(crate) mod logged_figure {
 pub(crate) mod artifact {
     //! What a path holds.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "artifact")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]

@@ -4,8 +4,9 @@
 pub(crate) mod registered_model {
     //! A registered model.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "registered_model")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -27,8 +28,9 @@ pub(crate) mod registered_model {
 pub(crate) mod model_version {
     //! A version of a registered model.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "model_version")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -62,8 +64,9 @@ pub(crate) mod model_version {
 pub(crate) mod model_alias {
     //! A name for a version.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "model_alias")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -82,8 +85,9 @@ pub(crate) mod model_alias {
 pub(crate) mod label {
     //! A tag of anything but a run.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "label")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -106,8 +110,9 @@ pub(crate) mod label {
 pub(crate) mod approval {
     //! A second person's yes to the bytes of a version.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "approval")]
     pub struct Model {
         #[sea_orm(primary_key)]
@@ -129,8 +134,9 @@ pub(crate) mod approval {
 pub(crate) mod gate_report {
     //! What the gates found.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "gate_report")]
     pub struct Model {
         #[sea_orm(primary_key)]

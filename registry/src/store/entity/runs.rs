@@ -4,8 +4,9 @@
 pub(crate) mod run {
     //! A run.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "run")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -31,8 +32,9 @@ pub(crate) mod run {
 pub(crate) mod run_param {
     //! A setting of a run.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "run_param")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -51,8 +53,9 @@ pub(crate) mod run_param {
 pub(crate) mod run_tag {
     //! A tag of a run.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "run_tag")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -71,8 +74,9 @@ pub(crate) mod run_tag {
 pub(crate) mod run_metric {
     //! One value of a figure of a run.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "run_metric")]
     pub struct Model {
         #[sea_orm(primary_key)]
@@ -80,6 +84,7 @@ pub(crate) mod run_metric {
         pub run_id: String,
         pub key: String,
         /// The database has no number that is none; it is kept as absent.
+        #[serde(with = "super::super::exact")]
         pub value: Option<f64>,
         pub step: i64,
         pub at_ms: i64,
@@ -94,8 +99,9 @@ pub(crate) mod run_metric {
 pub(crate) mod experiment {
     //! What runs belong to.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "experiment")]
     pub struct Model {
         #[sea_orm(primary_key)]
@@ -115,8 +121,9 @@ pub(crate) mod experiment {
 pub(crate) mod run_output {
     //! A logged model that a run gave.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "run_output")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]

@@ -4,8 +4,9 @@
 pub(crate) mod audit {
     //! A link of the audit chain.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "audit")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -29,8 +30,9 @@ pub(crate) mod audit {
 pub(crate) mod audit_head {
     //! Where the audit chain ends.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "audit_head")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -48,8 +50,9 @@ pub(crate) mod audit_head {
 pub(crate) mod token {
     //! A caller's token, as a hash.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "token")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]

@@ -4,9 +4,11 @@
 mod artifacts;
 mod audit;
 mod find;
+mod keeping;
 mod life;
 mod logged;
 mod names;
+mod predictions;
 mod release;
 mod store;
 mod tokens;

@@ -1,0 +1,104 @@
+//! Sections of the configuration about callers, and about what is kept of what they asked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{config::Config, secret::Secret};
+
+/// Fewest cases of a window of drift.
+const DRIFT_ROWS_MIN: u64 = 100;
+/// Longest that a revoked token may count.
+const TOKEN_CACHE_MS_MAX: u64 = 60_000;
+
+/// Who may call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Auth {
+    /// Whether every call shows a token (`manpasik tokens create`). On an address beyond loopback it always does.
+    pub(crate) required: bool,
+    /// How long the holder of a token is remembered: within it a token that was revoked still counts.
+    pub(crate) token_cache_ms: u64,
+}
+
+/// How long the registry keeps what it keeps; 0: for ever.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Retention {
+    /// Days after which the files of a rejected or archived version go; its record stays.
+    pub(crate) files_days: u32,
+    /// Days after which predictions, their payloads and windows of drift go.
+    pub(crate) predictions_days: u32,
+}
+
+/// What is written down of answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Predictions {
+    /// Whether model, version, output and interval of every answer are.
+    pub(crate) traced: bool,
+    /// Whether request and answer are too, encrypted, so that an answer can be reproduced.
+    pub(crate) payload_logging: bool,
+    /// Key of the payloads, 64 hexadecimal digits, for example from `openssl rand -hex 32`.
+    pub(crate) payload_key: Secret,
+}
+
+/// When what is asked and answered no longer looks like training. Cases are compared window by window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Drift {
+    /// Cases of a window.
+    pub(crate) rows: u64,
+    /// Largest population stability index that is no alarm.
+    pub(crate) stability_index_max: f64,
+    /// Largest Kolmogorov-Smirnov distance that is no alarm.
+    pub(crate) distance_max: f64,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self { required: false, token_cache_ms: 1_000 }
+    }
+}
+
+impl Default for Predictions {
+    fn default() -> Self {
+        Self { traced: true, payload_logging: false, payload_key: Secret::default() }
+    }
+}
+
+impl Default for Drift {
+    fn default() -> Self {
+        Self { rows: 1_000, stability_index_max: 0.25, distance_max: 0.15 }
+    }
+}
+
+impl Config {
+    /// Adds what is wrong with these sections.
+    pub(crate) fn check_keeping(&self, faults: &mut Vec<String>) {
+        if self.auth.token_cache_ms > TOKEN_CACHE_MS_MAX {
+            faults.push(format!("auth.token_cache_ms: must be at most {TOKEN_CACHE_MS_MAX}"));
+        }
+        if self.drift.rows < DRIFT_ROWS_MIN {
+            faults.push(format!("drift.rows: must be at least {DRIFT_ROWS_MIN}"));
+        }
+        let key = self.predictions.payload_key.reveal();
+        let needed = self.predictions.payload_logging || !key.is_empty();
+        if let (true, Err(error)) = (needed, registry::predictions::Cipher::from_hex(key)) {
+            faults.push(error.to_string());
+        }
+    }
+
+    /// What payloads of predictions are encrypted with.
+    pub(crate) fn cipher(&self) -> anyhow::Result<registry::predictions::Cipher> {
+        Ok(registry::predictions::Cipher::from_hex(self.predictions.payload_key.reveal())?)
+    }
+
+    /// Whether a port can be reached from other machines.
+    pub(crate) fn is_open(&self) -> bool {
+        [self.server.grpc, self.server.http].iter().any(|address| !address.ip().is_loopback())
+    }
+
+    /// Whether every call shows a token.
+    pub(crate) fn asks_for_tokens(&self) -> bool {
+        self.auth.required || self.is_open()
+    }
+}
