@@ -409,9 +409,8 @@ impl Encoder {
 /// The farthest that a history went within `steps` steps.
 fn farthest(history: &[f64], steps: usize) -> f64 {
     let width = |part: &[f64]| {
-        let (low, high) =
-            part.iter().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
-        high - low
+        let high = part.iter().copied().fold(f64::MIN, f64::max);
+        high - part.iter().copied().fold(f64::MAX, f64::min)
     };
     let length = steps.saturating_add(1).clamp(1, history.len().max(1));
     history.windows(length).map(width).fold(0.0, f64::max)

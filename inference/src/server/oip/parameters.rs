@@ -36,7 +36,7 @@ impl Terms {
         match name {
             "priority" => self.priority = Priority::from_level(number()?),
             "timeout" => {
-                self.timeout = Some(number()?).filter(|micros| *micros > 0).map(Duration::from_micros)
+                self.timeout = Some(number()?).filter(|micros| *micros > 0).map(Duration::from_micros);
             }
             "user_id" => self.caller.user = text()?,
             "cartridge_type" => self.caller.cartridge = text()?,
