@@ -374,7 +374,7 @@ mod tests {
     fn a_second_instance_waits_for_a_spare_core_and_is_woken() {
         let cores = Arc::new(Cores::new(2));
         let (flooded, other) = (shared(&cores), shared(&cores));
-        let waiting: Vec<_> = (0..8).map(|_| enqueue(&flooded, 16)).chain([enqueue(&other, 1)]).collect();
+        let waiting: Vec<_> = (0..3).map(|_| enqueue(&flooded, 16)).chain([enqueue(&other, 1)]).collect();
         let (first, theirs) = (turn(&flooded), turn(&other));
         assert!(!flooded.take_core(&flooded.lock()), "both cores compute");
         let (woken, wakes) = std::sync::mpsc::sync_channel(1);

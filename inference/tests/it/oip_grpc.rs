@@ -168,8 +168,9 @@ async fn unknown_names_are_not_found_and_extensions_unimplemented() {
 #[tokio::test]
 async fn deadlines_come_from_the_call_or_the_request() {
     let (_server, mut client) = start(Limits::default(), Duration::from_millis(200));
-    let mut timed = raw(&[1, 2], &[1.0; 2]);
-    let micros = InferParameter { parameter_choice: Some(ParameterChoice::Int64Param(20_000)) };
+    // As many rows as a batch may have, so that nobody shares it.
+    let mut timed = raw(&[8, 2], &[1.0; 16]);
+    let micros = InferParameter { parameter_choice: Some(ParameterChoice::Int64Param(100_000)) };
     timed.parameters.insert("timeout".into(), micros);
     // A timeout bounds the wait, not the run: of two at once the one that finds the model busy is refused.
     let (mut one, mut other) = (client.clone(), client.clone());
