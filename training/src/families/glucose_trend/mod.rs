@@ -96,7 +96,7 @@ impl Recipe for GlucoseTrend {
     fn prepare(&self, context: &Context, _seed: u64) -> Result<Prepared> {
         let dataset = cgm::load(&context.store)?;
         let windows = Windows::of(&dataset.rows);
-        let parts = windows.parts(&dataset);
+        let parts = windows.parts(&dataset)?;
         let people: BTreeSet<u64> = parts.test.iter().map(|row| windows.people[*row].group).collect();
         Ok(Prepared {
             test_set: format!("{} windows of {} people not trained on", parts.test.len(), people.len()),

@@ -4,6 +4,7 @@ use super::super::matrix::Matrix;
 use super::super::parts::Parts;
 use super::super::recipe::Person;
 use super::{FOLDS, HORIZONS, LAGS};
+use crate::TrainingError;
 use crate::data::cgm::{CgmSeries, Metabolism};
 use crate::data::{Dataset, Fractions};
 
@@ -71,11 +72,11 @@ impl Windows {
     }
 
     /// The frozen parts. All people who are not tested on are learnt from and calibrated on.
-    pub(super) fn parts(&self, dataset: &Dataset<CgmSeries>) -> Parts {
-        let split = dataset.split(FRACTIONS);
+    pub(super) fn parts(&self, dataset: &Dataset<CgmSeries>) -> Result<Parts, TrainingError> {
+        let split = dataset.frozen_split(FRACTIONS)?;
         let known = [split.train, split.calibration].concat();
         let (train, validation) = self.early_and_late(&known);
-        Parts { train, validation, calibration: self.all(&known), test: self.all(&split.test) }
+        Ok(Parts { train, validation, calibration: self.all(&known), test: self.all(&split.test) })
     }
 }
 

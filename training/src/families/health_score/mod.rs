@@ -175,7 +175,7 @@ impl Recipe for HealthScore {
         let dataset = nafld::load(&context.store)?;
         let mut panels = Panels::new(&COLUMNS);
         dataset.rows.iter().for_each(|row| panels.push(|column| cell(row, column)));
-        let parts = Parts::of(&dataset, Fractions::default(), 0.15);
+        let parts = Parts::of(&dataset, Fractions::default(), 0.15)?;
         let person = |row: &NafldRow| Person {
             group: row.id.unsigned_abs(),
             age_years: Some(row.age_years),

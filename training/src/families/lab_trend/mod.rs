@@ -117,19 +117,19 @@ impl Rows {
         rows
     }
 
-    fn parts(&self, dataset: &Dataset<LabSeries>) -> Parts {
-        let people = Parts::of(dataset, Fractions::default(), VALIDATION);
+    fn parts(&self, dataset: &Dataset<LabSeries>) -> Result<Parts> {
+        let people = Parts::of(dataset, Fractions::default(), VALIDATION)?;
         let all = |people: &[usize]| people.iter().flat_map(|person| self.rows_of[*person].clone()).collect();
         let near = |people: &[usize]| -> Vec<usize> {
             let rows: Vec<usize> = all(people);
             rows.into_iter().filter(|row| self.days[*row] <= NEAR_DAYS_MAX).collect()
         };
-        Parts {
+        Ok(Parts {
             train: all(&people.train),
             validation: all(&people.validation),
             calibration: near(&people.calibration),
             test: near(&people.test),
-        }
+        })
     }
 }
 
@@ -182,7 +182,7 @@ impl Recipe for LabTrend {
     fn prepare(&self, context: &Context, _seed: u64) -> Result<Prepared> {
         let dataset = nafld::load_series(&context.store, self.lab)?;
         let rows = Rows::of(&dataset.rows);
-        let parts = rows.parts(&dataset);
+        let parts = rows.parts(&dataset)?;
         Ok(Prepared {
             test_set: format!(
                 "{} next values within {NEAR_DAYS_MAX} days of people not trained on",
