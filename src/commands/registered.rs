@@ -89,7 +89,8 @@ async fn answer(session: &Session, command: &RegistryCommand, json: bool) -> any
         }
         RegistryCommand::Rollback { name, why } => show(&release::back(session, name, why).await?, json),
         RegistryCommand::Policy { name, set, why } => {
-            print(release::policy(session, name, set.as_deref(), why).await?.to_toml().trim_end())
+            let policy = release::policy(session, name, set.as_deref(), why).await?;
+            if json { print_json(&policy) } else { print(policy.to_toml().trim_end()) }
         }
         RegistryCommand::Pin { name, number, cartridge, why } => {
             let pin = Pin { model: name.clone(), cartridge: cartridge.clone(), number: *number };

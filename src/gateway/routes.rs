@@ -7,6 +7,7 @@ use axum::{
         Path, Query, State,
         rejection::{PathRejection, QueryRejection},
     },
+    http::HeaderMap,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -19,7 +20,7 @@ use proto::manpasik::v1::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use services::kernel::GrpcService;
-use tonic::{Status, Streaming};
+use tonic::{Status, Streaming, metadata::MetadataValue};
 
 use super::{
     answer::{Body, Failure, json, read},
@@ -92,24 +93,29 @@ pub(super) fn ai(client: Ai) -> Router {
     Router::new()
         .route(
             "/v1/ai/analyze-measurement",
-            post(|State(mut client): State<Ai>, Body(body): Body| async move {
+            post(|State(mut client): State<Ai>, headers: HeaderMap, Body(body): Body| async move {
                 call(&body, async |request: AnalyzeMeasurementRequest| {
-                    client.analyze_measurement(request).await
+                    client.analyze_measurement(of_caller(&headers, request)).await
                 })
                 .await
             }),
         )
         .route(
             "/v1/ai/health-score",
-            post(|State(mut client): State<Ai>, Body(body): Body| async move {
-                call(&body, async |request: GetHealthScoreRequest| client.get_health_score(request).await)
-                    .await
+            post(|State(mut client): State<Ai>, headers: HeaderMap, Body(body): Body| async move {
+                call(&body, async |request: GetHealthScoreRequest| {
+                    client.get_health_score(of_caller(&headers, request)).await
+                })
+                .await
             }),
         )
         .route(
             "/v1/ai/trend",
-            post(|State(mut client): State<Ai>, Body(body): Body| async move {
-                call(&body, async |request: PredictTrendRequest| client.predict_trend(request).await).await
+            post(|State(mut client): State<Ai>, headers: HeaderMap, Body(body): Body| async move {
+                call(&body, async |request: PredictTrendRequest| {
+                    client.predict_trend(of_caller(&headers, request)).await
+                })
+                .await
             }),
         )
         .route(
@@ -131,9 +137,12 @@ pub(super) fn ai(client: Ai) -> Router {
         )
         .route(
             "/v1/ai/stream-analysis",
-            post(|State(mut client): State<Ai>, Body(body): Body| async move {
+            post(|State(mut client): State<Ai>, headers: HeaderMap, Body(body): Body| async move {
                 match read_lines::<StreamAnalysisRequest>(&body) {
-                    Ok(requests) => lines(client.stream_analysis(tokio_stream::iter(requests)).await),
+                    Ok(requests) => {
+                        let requests = of_caller(&headers, tokio_stream::iter(requests));
+                        lines(client.stream_analysis(requests).await)
+                    }
                     Err(failure) => failure.into_response(),
                 }
             }),
@@ -206,6 +215,19 @@ pub(super) fn measurement(client: Measurement) -> Router {
             }),
         )
         .with_state(client)
+}
+
+/// Header by which a caller is known to releases: it decides who sees a new version of a model first.
+const USER: &str = "x-user-id";
+
+/// A request with the caller that the headers name.
+fn of_caller<T>(headers: &HeaderMap, message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    let user = headers.get(USER).and_then(|user| MetadataValue::try_from(user.as_bytes()).ok());
+    if let Some(user) = user {
+        request.metadata_mut().insert(USER, user);
+    }
+    request
 }
 
 /// Reads the body, asks the service, writes the answer.

@@ -32,6 +32,24 @@ def graph(scale):
     return helper.make_model(whole, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+def picky(scale):
+    """A graph that answers as [`graph`] does, and fails on numbers of 2 and more, which no probe holds."""
+    table = numpy_helper.from_array(np.zeros(2, np.float32), "table")
+    weights = numpy_helper.from_array(np.full((3, 2), scale, dtype=np.float32), "w")
+    axes = numpy_helper.from_array(np.array([1], np.int64), "axes")
+    nodes = [
+        helper.make_node("Cast", ["x"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "index"], ["looked_up"]),
+        helper.make_node("ReduceSum", ["looked_up", "axes"], ["nothing"], keepdims=1),
+        helper.make_node("MatMul", ["x", "w"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "nothing"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])
+    whole = helper.make_graph(nodes, "picky", [x], [y], [table, weights, axes])
+    return helper.make_model(whole, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 def refusal(call):
     """How the server refuses a call, as the client tells it."""
     try:
@@ -41,10 +59,10 @@ def refusal(call):
     return None
 
 
-def log_onnx(scale):
+def log_onnx(model):
     signature = infer_signature(np.zeros((1, 3), np.float32), np.zeros((1, 2), np.float32))
     place = {"artifact_path": "model"} if IS_2 else {"name": "model"}
-    return mlflow.onnx.log_model(graph(scale), registered_model_name=MODEL, signature=signature, **place)
+    return mlflow.onnx.log_model(model, registered_model_name=MODEL, signature=signature, **place)
 
 
 def log(scale):
@@ -55,7 +73,7 @@ def log(scale):
             mlflow.log_metric("auroc", value, step=step)
         mlflow.log_metrics({"a": 1.0, "none": float("nan")})
         mlflow.log_text("read me", "notes/readme.txt")
-        log_onnx(float(scale))
+        log_onnx(graph(float(scale)))
     run_id = run.info.run_id
     told = CLIENT.get_run(run_id)
     found = mlflow.search_runs(
@@ -98,6 +116,15 @@ def labels(version):
     return told
 
 
+def several(scales, picky_scale):
+    """One version for each scale, and a last one that is picky."""
+    with mlflow.start_run():
+        for scale in scales.split(","):
+            log_onnx(graph(float(scale)))
+        log_onnx(picky(float(picky_scale)))
+    return sorted(int(version.version) for version in CLIENT.search_model_versions(f"name = '{MODEL}'"))
+
+
 def state(version):
     tags = CLIENT.get_model_version(MODEL, version).tags
     return {"state": tags["manpasik.state"], "reason": tags.get("manpasik.reason", "")}
@@ -124,5 +151,5 @@ def unservable(_):
     return [int(v.version) for v in CLIENT.search_model_versions(f"name = '{MODEL}'")]
 
 
-STEPS = {"log": log, "labels": labels, "state": state, "unservable": unservable}
+STEPS = {"log": log, "labels": labels, "several": several, "state": state, "unservable": unservable}
 print(json.dumps(STEPS[STEP](*sys.argv[4:])))

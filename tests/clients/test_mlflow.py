@@ -179,7 +179,7 @@ class Registry(unittest.TestCase):
         eve.command("models", "promote", model, 1)
         wait("version 1 answers for the name", lambda: self.answers(model))
         traffic = Traffic(server, model, {"1": 1.0, "2": 2.0})
-        eve.command("models", "promote", model, 2)
+        eve.command("models", "promote", model, 2, "--now")
         wait("version 2 answers for the name", lambda: infer(server, model)[1] == "2", 5)
         bob.command("models", "rollback", model, "--why", "too many hot answers")
         wait("version 1 is back", lambda: infer(server, model)[1] == "1", 5)

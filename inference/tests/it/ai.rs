@@ -12,7 +12,7 @@ use proto::manpasik::v1::{
 };
 use tonic::{Code, Status};
 
-use crate::{bundles, food};
+use crate::{bundles, food, release::put_broken};
 
 type Client = AiInferenceServiceClient<AiInferenceServiceServer<AiService>>;
 
@@ -199,6 +199,25 @@ async fn a_sweep_gives_values_and_says_that_its_models_are_synthetic() {
     assert_eq!(answer.anomalies[0].task, "sensor_sweep");
     let codes: Vec<_> = answer.warnings.iter().map(|w| w.code.as_str()).collect();
     assert!(codes.contains(&"synthetic_model") && codes.contains(&"not_analysed"), "{codes:?}");
+}
+
+#[tokio::test]
+async fn what_a_version_on_trial_fails_is_asked_of_the_live_one() {
+    let mut plain = all();
+    let listed = plain.client.list_models(wire::ListModelsRequest { family: "biomarker".into() }).await;
+    let listed = listed.expect("listed").into_inner().models;
+    let names: Vec<&str> = listed.iter().map(|model| model.name.as_str()).collect();
+    let mut running = all();
+    let handle = put_broken(&running._server, &names);
+    let ask = async |running: &mut Running| {
+        analyze(running, Source::Panel(full_panel()), Vec::new(), Vec::new()).await.expect("answered")
+    };
+    let (expected, answer) = (ask(&mut plain).await, ask(&mut running).await);
+    assert_eq!(answer.classifications.len(), expected.classifications.len());
+    assert_eq!(answer.warnings, expected.warnings, "nothing was left out");
+    for name in names {
+        assert_eq!(handle.trial(name).expect("a trial").1.failed, 1, "{name}");
+    }
 }
 
 #[tokio::test]
@@ -391,6 +410,24 @@ mod streaming {
         assert_eq!((summary.packets, summary.label.as_str()), (201, "s-1"));
         let codes: Vec<_> = summary.warnings.iter().map(|w| w.code.as_str()).collect();
         assert_eq!(codes, ["synthetic_model", "missing_packets", "duplicate_packets"]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_whose_version_on_trial_fails_goes_on_with_the_live_one() {
+        let mut plain = all();
+        let listed = plain.client.list_models(wire::ListModelsRequest { family: "anomaly".into() }).await;
+        let listed = listed.expect("listed").into_inner().models;
+        let names: Vec<&str> = listed.iter().map(|model| model.name.as_str()).collect();
+        let mut running = all();
+        let handle = put_broken(&running._server, &names);
+        let messages = || (0..5).map(|sequence| packet(sequence, 900.0));
+        let asked = || [start("01:01")].into_iter().chain(messages()).collect();
+        let (expected, _) = ask(&mut plain, asked()).await;
+        let (answers, failure) = ask(&mut running, asked()).await;
+        assert!(failure.is_none(), "{failure:?}");
+        assert_eq!(answers.last(), expected.last());
+        let failed: u64 = names.iter().map(|name| handle.trial(name).expect("a trial").1.failed).sum();
+        assert_eq!(failed, 1, "once, and then no more was asked of it");
     }
 
     #[tokio::test]

@@ -5,7 +5,10 @@ use std::time::Duration;
 use inference::{Caller, Candidate, Figures, Handle, Limits, ModelSource, Server, Stage, Terms, Trial};
 use models::{Batch, DType, Model, ModelError, Signature};
 
-use crate::support::{doubler, eventually, rows, serve, signature, spec, values};
+use crate::{
+    ai::candidate,
+    support::{doubler, eventually, rows, serve, signature, spec, values},
+};
 
 /// A model that can be loaded and fails every batch.
 struct Broken;
@@ -19,6 +22,20 @@ impl Model for Broken {
 fn broken(version: &str, signature: Signature) -> Candidate {
     let load = || Ok(Box::new(Broken) as Box<dyn Model>);
     Candidate { source: ModelSource::new("double", version, signature, 8, Box::new(load)), live: false }
+}
+
+/// Puts on trial for everybody, beside each of `models`, a version 2 that fails.
+pub(crate) fn put_broken(server: &Server, models: &[&str]) -> Handle {
+    let handle = server.handle();
+    for name in models {
+        let live = handle.model(name, None).expect("serves");
+        let load = || Ok(Box::new(Broken) as Box<dyn Model>);
+        let Candidate { source, .. } = candidate(live.bundle().expect("a bundle"), Box::new(load));
+        let source = ModelSource { version: "2".into(), ..source };
+        server.install(Candidate { source, live: false }).expect("loads");
+        handle.set_trial(name, trial(Stage::Canary, 100));
+    }
+    handle
 }
 
 /// A server with version 1, which doubles, and 2, which gives `factor` times its input.
