@@ -66,6 +66,7 @@ const RPCS: &[Service] = &[
             ("GetModelInfo", Need::Token),
             ("ListModels", Need::Token),
             ("StreamAnalysis", Need::Token),
+            ("StreamSeries", Need::Token),
             ("EstimateFoodCalories", Need::Token),
         ],
     ),
@@ -102,6 +103,8 @@ const RPCS: &[Service] = &[
 /// Path as the router has it, what reading (GET, HEAD) needs, and what every other method does. A path that ends in `*`
 /// stands for all below it. Routes of typed services are not here: they need what their RPC needs.
 const ROUTES: &[(&str, Need, Need)] = &[
+    // Nothing is there; the router keeps the answer that says so under this path.
+    ("/", Need::Token, ADMINS),
     ("/healthz", Need::Nothing, ADMINS),
     ("/readyz", Need::Nothing, ADMINS),
     ("/metrics", READERS, ADMINS),

@@ -50,12 +50,11 @@ fn every_fault_of_every_source_is_told_in_one_answer() {
     let text = "colour = 1\n[server]\nport = 2\nshutdown_grace_ms = 0\n[services]\nenabled = [\"billing\"]\n";
     let ran = dump(text, &[("MANPASIK__MODELS__ONNX_THREADS", "0"), ("MANPASIK__LOG__COLOUR", "red")], &[]);
     ran.refused(&["colour: unknown key", "server.port: unknown key", "log.colour: unknown key"]);
-    let values =
-        "[server]\nshutdown_grace_ms = 0\nhttp = \"0.0.0.0:1\"\n[services]\nenabled = [\"billing\"]\n";
+    let values = "[server]\nshutdown_grace_ms = 0\n[auth]\ntoken_cache_ms = 600000\n[services]\nenabled = [\"billing\"]\n";
     dump(values, &[("MANPASIK__MODELS__ONNX_THREADS", "0")], &[]).refused(&[
         "4 fault(s)",
         "server.shutdown_grace_ms",
-        "server.http: 0.0.0.0:1",
+        "token_cache_ms: must be at most 60000",
         "`billing`; there are measurement",
         "models.onnx_threads",
     ]);
@@ -84,13 +83,6 @@ fn a_file_that_is_not_there_or_no_toml_is_named() {
 #[test]
 fn a_filter_that_is_none_is_refused_before_anything_starts() {
     run(&["--log", "inference=loudly", "models", "list"]).refused(&["log.filter", "inference=loudly"]);
-}
-
-#[test]
-fn no_address_beyond_this_machine_is_listened_on() {
-    for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
-        run(&["serve", "--http", address]).refused(&["server.http", address, "loopback"]);
-    }
 }
 
 #[test]
