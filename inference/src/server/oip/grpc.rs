@@ -28,7 +28,7 @@ use super::{
     parameters::grpc_timeout,
     repository, stream,
 };
-use crate::{InferError, ModelState, server::caller};
+use crate::{Caller, InferError, ModelState, server::caller};
 
 /// Room above the request limit for names and framing, and so that a request a little too
 /// large is refused by us, in words that name the field.
@@ -86,8 +86,8 @@ impl GrpcInferenceService for OipService {
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
         let timeout = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let timeout = timeout.and_then(grpc_timeout);
-        let split = self.oip.handle().is_split();
-        let caller = split.then(|| caller::of_metadata(request.metadata())).unwrap_or_default();
+        let is_split = self.oip.handle().is_split();
+        let caller = if is_split { caller::of_metadata(request.metadata()) } else { Caller::default() };
         Ok(Response::new(infer::infer(&self.oip, request.into_inner(), caller, timeout).await?))
     }
 

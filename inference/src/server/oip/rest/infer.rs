@@ -43,7 +43,7 @@ pub(super) async fn infer(
     let body = encoding::read(&headers, body, handle.limits()).await?;
     // With shared memory on, a small body may stand for large tensors.
     let slow = body.len() > BLOCKING_BYTES || oip.regions().is_some();
-    let caller = handle.is_split().then(|| caller::of_headers(&headers)).unwrap_or_default();
+    let caller = if handle.is_split() { caller::of_headers(&headers) } else { Caller::default() };
     let incoming = Incoming { served, version, caller, body, header_bytes };
     let Understood { asked, route, tensors, wanted } = if slow {
         let (oip, target) = (oip.clone(), model.clone());
