@@ -33,7 +33,7 @@ impl Terms {
         match name {
             "priority" => self.priority = Priority::from_level(number()?),
             "timeout" => {
-                self.timeout = Some(number()?).filter(|micros| *micros > 0).map(Duration::from_micros)
+                self.timeout = Some(number()?).filter(|micros| *micros > 0).map(Duration::from_micros);
             }
             _ => {}
         }
