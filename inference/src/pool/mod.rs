@@ -377,7 +377,7 @@ mod tests {
         let waiting: Vec<_> = (0..3).map(|_| enqueue(&flooded, 16)).chain([enqueue(&other, 1)]).collect();
         let (first, theirs) = (turn(&flooded), turn(&other));
         assert!(!flooded.take_core(&flooded.lock()), "both cores compute");
-        let (woken, wakes) = std::sync::mpsc::channel();
+        let (woken, wakes) = std::sync::mpsc::sync_channel(1);
         let worker = Arc::clone(&flooded);
         let second = thread::spawn(move || {
             let turn = turn(&worker);
