@@ -28,12 +28,8 @@ const KEPT: [(&str, &str); 2] = [
 
 /// A thyroid panel of a man of 47 with that TSH, to be classified.
 fn thyroid(tsh: f64) -> AnalyzeMeasurementRequest {
-    let observation = |(code, value, unit): (&str, f64, &str)| Observation {
-        code: code.into(),
-        value,
-        unit: unit.into(),
-        ..Default::default()
-    };
+    let observation =
+        |(code, value, unit): (&str, f64, &str)| Observation { code: code.into(), value, unit: unit.into() };
     let values = [("tsh", tsh, "m[IU]/L"), ("t3", 120.0, "ng/dL"), ("total_t4", 8.0, "ug/dL")];
     let panel = Panel {
         subject: Some(Subject { age_years: Some(47.0), sex: Sex::Male.into() }),

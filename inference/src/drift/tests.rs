@@ -60,8 +60,7 @@ fn month(tsh: impl Fn(usize) -> f32) -> Vec<Closed> {
             });
         }
     }
-    let told = told.lock().expect("sound").clone();
-    told
+    told.lock().expect("sound").clone()
 }
 
 /// Columns that raised an alarm, window by window.
