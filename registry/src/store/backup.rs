@@ -15,7 +15,7 @@ use tokio::{
 
 use super::entity::{
     approval, artifact, audit, audit_head, drift_window, experiment, gate_report, label, logged_figure,
-    logged_model, model_alias, model_version, payload, prediction, registered_model, run, run_metric,
+    logged_model, model_alias, model_version, payload, pin, prediction, registered_model, release, run, run_metric,
     run_output, run_param, run_tag, token,
 };
 use crate::error::RegistryError;
@@ -42,8 +42,10 @@ macro_rules! for_every_table {
             model_alias,
             model_version,
             payload,
+            pin,
             prediction,
             registered_model,
+            release,
             run,
             run_metric,
             run_output,

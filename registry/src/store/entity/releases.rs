@@ -4,8 +4,9 @@
 pub(crate) mod release {
     //! The one release of a model that is under way.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "release")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
@@ -25,8 +26,9 @@ pub(crate) mod release {
 pub(crate) mod pin {
     //! The version that answers for one type of cartridge.
     use sea_orm::entity::prelude::*;
+    use serde::{Deserialize, Serialize};
 
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
     #[sea_orm(table_name = "pin")]
     pub struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
