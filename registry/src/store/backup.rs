@@ -15,8 +15,8 @@ use tokio::{
 
 use super::entity::{
     approval, artifact, audit, audit_head, drift_window, experiment, gate_report, label, logged_figure,
-    logged_model, model_alias, model_version, payload, pin, prediction, registered_model, release, run, run_metric,
-    run_output, run_param, run_tag, token,
+    logged_model, model_alias, model_version, payload, pin, prediction, registered_model, release, run,
+    run_metric, run_output, run_param, run_tag, token,
 };
 use crate::error::RegistryError;
 
