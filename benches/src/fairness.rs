@@ -31,7 +31,7 @@ pub const FLOODED_COST: Duration = Duration::from_millis(8);
 pub const FLOODED_ROWS: usize = 8;
 
 /// Requests of the steady model that are under way: a queue stands in front of it.
-const STEADY_IN_FLIGHT: usize = 4;
+const STEADY_IN_FLIGHT: usize = 3;
 /// Requests of the flood that are under way, eight batches.
 const FLOOD_IN_FLIGHT: usize = 64;
 /// The level of priority that may fill the queue instead of being refused.
