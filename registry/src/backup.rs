@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::{
     fs::{self, File},
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
 };
 
 use crate::{
-    artifacts::{Artifact, FILE_BYTES_MAX},
+    artifacts::{Artifact, FILE_BYTES_MAX, bytes_of},
     audit::Break,
     error::RegistryError,
     principal::Role,
@@ -35,8 +35,6 @@ const FORM: u32 = 1;
 const HEAD: &str = "backup.json";
 const ROWS: &str = "rows";
 const BLOBS: &str = "blobs";
-/// Bytes read from a file at a time.
-const READ_BYTES: usize = 1 << 20;
 
 /// What was copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +134,8 @@ impl Registry {
         }
         self.refuse_unless_empty(force).await?;
         for file in &files {
-            let body = Box::pin(bytes_of(blobs.join(&file.sha256)).await?);
+            let kept = blobs.join(&file.sha256);
+            let body = bytes_of(&kept).await.map_err(at(&kept))?;
             self.artifacts.blobs().write_as(file.blob.clone(), body, Some(file.size), FILE_BYTES_MAX).await?;
         }
         self.database
@@ -235,18 +234,8 @@ async fn save(
     Ok(hex::encode(hasher.finalize()))
 }
 
-async fn bytes_of(path: PathBuf) -> Result<impl Stream<Item = std::io::Result<bytes::Bytes>>, RegistryError> {
-    let file = File::open(&path).await.map_err(at(&path))?;
-    Ok(futures::stream::try_unfold(file, |mut file| async move {
-        let mut part = vec![0; READ_BYTES];
-        let read = file.read(&mut part).await?;
-        part.truncate(read);
-        Ok((read > 0).then(|| (bytes::Bytes::from(part), file)))
-    }))
-}
-
 async fn hash(path: &Path) -> Result<String, RegistryError> {
-    let mut parts = Box::pin(bytes_of(path.to_owned()).await?);
+    let mut parts = bytes_of(path).await.map_err(at(path))?;
     let mut hasher = Sha256::new();
     while let Some(part) = parts.try_next().await.map_err(at(path))? {
         hasher.update(&part);

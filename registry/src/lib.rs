@@ -11,6 +11,7 @@ pub mod artifacts;
 pub mod audit;
 mod backup;
 mod catalogue;
+pub mod diff;
 mod error;
 pub mod gates;
 pub mod logged;

@@ -55,6 +55,10 @@ impl Database {
         Ok(Self { connection, limits })
     }
 
+    pub(crate) const fn connection(&self) -> &DatabaseConnection {
+        &self.connection
+    }
+
     /// Its bounds.
     #[must_use]
     pub const fn limits(&self) -> &Limits {
@@ -173,6 +177,10 @@ fn options(url: &Url, limits: Limits) -> Result<ConnectOptions, StoreError> {
         Url::Postgres { url, .. } => ConnectOptions::new(url.clone()),
     };
     options.acquire_timeout(Duration::from_millis(limits.call_ms_max)).sqlx_logging(false);
+    // The pool (sqlx 0.9) counts idle connections a moment after they are; the task that looks for old ones may then read
+    // a count below zero as one of 2^64 and never come back. Without ages there is no such task, and a connection that
+    // the server has closed is found when it is next taken.
+    options.idle_timeout(None).max_lifetime(None);
     match url {
         Url::SqliteFile(path) => {
             if let Some(folder) = path.parent() {
@@ -190,7 +198,7 @@ fn options(url: &Url, limits: Limits) -> Result<ConnectOptions, StoreError> {
         }
         // A second connection, or a new one after an idle time, would see another, empty database.
         Url::SqliteMemory => {
-            options.max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
+            options.max_connections(1).min_connections(1);
             options.map_sqlx_sqlite_opts(move |sqlite| settings(sqlite, limits));
         }
         Url::Postgres { schema, .. } => {

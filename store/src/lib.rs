@@ -9,6 +9,7 @@
 mod database;
 mod error;
 mod limits;
+pub mod notice;
 pub mod outbox;
 mod url;
 

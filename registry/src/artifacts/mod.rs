@@ -5,15 +5,18 @@
 //! takes to resume. Blobs that no row names are swept once they are too old to be on their way.
 
 mod blobs;
+mod location;
 mod path;
 
-use std::{fmt::Display, sync::Arc};
+use std::{fmt::Display, io, path::Path};
 
 use bytes::Bytes;
-use futures::{Stream, stream::BoxStream};
+use futures::{Stream, StreamExt, stream::BoxStream};
 use sha2::{Digest, Sha256};
 use store::Database;
+use tokio::{fs::File, io::AsyncReadExt};
 
+pub use self::location::Location;
 pub(crate) use self::{
     blobs::Blobs,
     path::{checked, root_of_file, root_of_folder},
@@ -24,10 +27,15 @@ use crate::{error::RegistryError, store::artifacts as table};
 pub const FILE_BYTES_MAX: u64 = 64 << 30;
 /// Most files below one version, run or logged model.
 pub const FILES_MAX: usize = 2_000;
-/// Age from which a blob that no path names is swept, ms.
-pub const ORPHAN_AGE_MS: i64 = 3_600_000;
+/// Bytes read from a file at a time.
+const READ_BYTES: usize = 1 << 20;
+/// Age from which a blob that no path names is swept, ms: longer than an upload takes, which some stores date from its
+/// beginning.
+pub const ORPHAN_AGE_MS: i64 = 86_400_000;
 /// Below here are the files of registered versions, which nobody writes to.
 pub const SEALED: &str = "registry";
+/// Below here are files on their way to become a version; they stay as long as that takes.
+pub const PUSHED: &str = "push";
 
 /// A file of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,13 +177,16 @@ impl Artifacts {
         Ok(table::delete(&self.database, path).await?)
     }
 
-    /// Removes blobs that no path names and that are too old to be on their way; how many, and their bytes.
+    /// Removes blobs that no path names, or that were never finished, and that are too old to be on their way; how
+    /// many, and their bytes. A folder that a killed `push` left goes with them.
     ///
     /// # Errors
     /// A store that fails.
     pub async fn sweep(&self, now_ms: i64) -> Result<(u64, u64), RegistryError> {
-        let mut removed = (0, 0);
-        for (blob, bytes) in self.blobs.older_than(now_ms - ORPHAN_AGE_MS).await? {
+        let before_ms = now_ms - ORPHAN_AGE_MS;
+        table::delete_older(&self.database, PUSHED, before_ms).await?;
+        let mut removed = self.blobs.sweep_unfinished(before_ms).await?;
+        for (blob, bytes) in self.blobs.older_than(before_ms).await? {
             if !table::is_named(&self.database, &blob).await? {
                 self.blobs.remove(&blob).await?;
                 removed = (removed.0 + 1, removed.1 + bytes);
@@ -214,6 +225,21 @@ impl Artifacts {
     }
 }
 
+/// The bytes of a file as they come; one that is being read holds one part in memory.
+///
+/// # Errors
+/// A file that cannot be opened.
+pub async fn bytes_of(file: &Path) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
+    let file = File::open(file).await?;
+    let parts = futures::stream::try_unfold(file, |mut file| async move {
+        let mut part = vec![0; READ_BYTES];
+        let read = file.read(&mut part).await?;
+        part.truncate(read);
+        Ok((read > 0).then(|| (Bytes::from(part), file)))
+    });
+    Ok(parts.boxed())
+}
+
 /// One hash for a set of files: of their names below `folder`, sizes and hashes.
 pub(crate) fn digest(folder: &str, files: &[Artifact]) -> String {
     let mut hasher = Sha256::new();
@@ -227,12 +253,7 @@ pub(crate) fn digest(folder: &str, files: &[Artifact]) -> String {
     hex::encode(hasher.finalize())
 }
 
-/// The object store at `place`: a folder.
-pub(crate) fn open(database: Database, place: &std::path::Path) -> Result<Artifacts, RegistryError> {
-    Ok(Artifacts::new(database, Blobs::folder(place)?))
-}
-
-/// The tree over another object store.
-pub(crate) fn over(database: Database, store: Arc<dyn object_store::ObjectStore>) -> Artifacts {
-    Artifacts::new(database, Blobs::over(store))
+/// The tree of `database` with its bytes at `location`.
+pub(crate) async fn open(database: Database, location: &Location) -> Result<Artifacts, RegistryError> {
+    Ok(Artifacts::new(database, Blobs::open(location).await?))
 }

@@ -14,25 +14,32 @@ pub(super) fn gate(new: &Bundle, live: Option<&Bundle>, changes: &Changes) -> Ga
     let Some(live) = live else {
         return Gate::passed(CHANGE, told(Change::First, changes, "no version is live yet"));
     };
-    let (class, why) = class(new, live, changes.data_growth_max);
+    let is_same =
+        new.weights().ok() == live.weights().ok() && new.calibration_json() == live.calibration_json();
+    let (class, why) = class(new.config(), live.config(), is_same, changes.data_growth_max);
     Gate::passed(CHANGE, told(class, changes, &why))
 }
 
-fn told(class: Change, changes: &Changes, why: &str) -> String {
+/// A class with what it asks for.
+pub(crate) fn told(class: Change, changes: &Changes, why: &str) -> String {
     let needs = if changes.pre_approved.contains(&class) { "pre-approved" } else { "needs a resubmission" };
     format!("{}, {needs}: {why}", class.code())
 }
 
-fn class(new: &Bundle, live: &Bundle, growth_max: f64) -> (Change, String) {
-    let (one, other) = (new.config(), live.config());
-    let weights = |bundle: &Bundle| bundle.weights().ok();
+/// The class and its reason; `is_same`: weights and calibration are alike.
+pub(crate) fn class(
+    one: &BundleConfig,
+    other: &BundleConfig,
+    is_same: bool,
+    growth_max: f64,
+) -> (Change, String) {
     if (&one.task, one.family, &one.intended_use) != (&other.task, other.family, &other.intended_use) {
         return (Change::IntendedUse, "task, family or intended use is another".into());
     }
     if !has_same_interface(one, other) {
         return (Change::Interface, "inputs, outputs, features or labels are others".into());
     }
-    if weights(new) == weights(live) && new.calibration_json() == live.calibration_json() {
+    if is_same {
         return (Change::None, "weights and calibration are the same".into());
     }
     if one.engine != other.engine || one.network != other.network {

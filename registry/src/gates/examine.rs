@@ -3,12 +3,12 @@
 use std::{fs, path::Path};
 
 use models::{
-    Bundle, Engine,
-    bundle::{CONFIG_FILE, Trust},
+    Bundle, Engine, Signature,
+    bundle::{CONFIG_FILE, EngineKind, Trust},
     engine::OnnxEngine,
 };
 
-use super::{Gate, Outcome, change, contract, machine, mlmodel, mlmodel::MlModel, onnx};
+use super::{Gate, Outcome, change, checker, contract, machine, mlmodel, mlmodel::MlModel, onnx};
 use crate::policy::Policy;
 
 /// What is looked at.
@@ -26,9 +26,14 @@ pub struct Subject<'a> {
     pub policy: &'a Policy,
     /// Whether it may come without its maker's signature.
     pub unsigned: bool,
+    /// Whether the files are one graph, [`GRAPH`], that says its signature by itself.
+    pub bare: bool,
     /// Bundle of the live version, if there is one.
     pub live: Option<&'a Path>,
 }
+
+/// Name of a graph that comes without a description.
+pub const GRAPH: &str = "model.onnx";
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -147,6 +152,10 @@ fn own_bundle(subject: &Subject<'_>, trust: &Trust, gates: &mut Vec<Gate>) -> Re
             format!("the bundle is of `{name}`, registered as `{}`", subject.model),
         ));
     }
+    if opened.config().engine == EngineKind::Onnx {
+        let graph = opened.weights().map_err(|error| Gate::failed("integrity", error.to_string()))?;
+        gates.push(checker::gate(&graph)?);
+    }
     copy(subject.files, subject.out)
         .map_err(|error| Gate::failed("integrity", format!("cannot be copied: {error}")))?;
     Bundle::open_trusted(subject.out, trust).map_err(|error| Gate::failed("integrity", error.to_string()))
@@ -169,24 +178,41 @@ fn uploaded_graph(
 ) -> Result<Bundle, Gate> {
     signed(false, subject.unsigned)?;
     let flavour = |reason: String| Gate::failed("flavour", reason);
-    let text = read_text(&subject.files.join(mlmodel::FILE)).map_err(flavour)?;
-    let described = MlModel::read(&text).map_err(flavour)?;
-    let file = described.onnx_file().ok_or_else(|| flavour(described.conversion()))?.map_err(flavour)?;
+    let described = if subject.bare { None } else { Some(described(subject.files).map_err(flavour)?) };
+    let file = match &described {
+        Some(described) => {
+            described.onnx_file().ok_or_else(|| flavour(described.conversion()))?.map_err(flavour)?
+        }
+        None => GRAPH.to_owned(),
+    };
     gates.push(Gate::passed("flavour", format!("onnx, graph in {file}")));
     let engine =
         onnx.ok_or_else(|| Gate::failed("engine", "ONNX Runtime is not installed: run `make setup`"))?;
     let graph = fs::read(subject.files.join(&file)).map_err(|error| flavour(format!("{file}: {error}")))?;
+    gates.push(checker::gate(&graph)?);
     let found = engine.inspect(&graph).map_err(|error| Gate::failed("graph", error.to_string()))?;
     gates.push(Gate::passed(
         "graph",
         format!("{} inputs, {} outputs", found.inputs.len(), found.outputs.len()),
     ));
-    let (inputs, outputs) = described.signature().map_err(|reason| Gate::failed("signature", reason))?;
     let signature =
-        onnx::agreed(found, &inputs, &outputs).map_err(|reason| Gate::failed("signature", reason))?;
+        signature(found, described.as_ref()).map_err(|reason| Gate::failed("signature", reason))?;
     gates.push(Gate::passed("signature", "the graph has the tensors of the MLmodel's signature"));
     onnx::bundle(subject, engine, graph, &signature)
         .map_err(|error| Gate::failed("golden", error.to_string()))
+}
+
+/// The graph's own signature, which is that of its description where it has one.
+fn signature(graph: Signature, described: Option<&MlModel>) -> Result<Signature, String> {
+    if let Some(described) = described {
+        let (inputs, outputs) = described.signature()?;
+        onnx::agree(&graph, &inputs, &outputs)?;
+    }
+    onnx::batched(graph)
+}
+
+fn described(files: &Path) -> Result<MlModel, String> {
+    MlModel::read(&read_text(&files.join(mlmodel::FILE))?)
 }
 
 fn read_text(path: &Path) -> Result<String, String> {

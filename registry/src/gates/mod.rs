@@ -3,7 +3,8 @@
 //! [`examine`] looks at the files of a version and makes the bundle that serves. It runs foreign bytes, so it is called
 //! in a process of its own under limits of time and memory; the report is all that comes back.
 
-mod change;
+pub(crate) mod change;
+mod checker;
 mod contract;
 mod examine;
 mod figures;
@@ -14,7 +15,7 @@ mod onnx;
 use serde_json::{Value, json};
 
 pub(crate) use self::change::CHANGE;
-pub use self::examine::{Examined, Subject, examine};
+pub use self::examine::{Examined, GRAPH, Subject, examine};
 pub use self::figures::{Figure, accuracy};
 use crate::error::RegistryError;
 

@@ -23,10 +23,14 @@ const TOLERANCE: f64 = 1e-5;
 /// Most rows of one run.
 const ROWS_MAX: usize = 64;
 
-/// The signature of the graph, if that of the MLmodel names the same tensors.
-pub(super) fn agreed(graph: Signature, inputs: &[Named], outputs: &[Named]) -> Result<Signature, String> {
-    agree("input", &graph.inputs, inputs)?;
-    agree("output", &graph.outputs, outputs)?;
+/// Refuses a graph that does not have the tensors of the MLmodel's signature.
+pub(super) fn agree(graph: &Signature, inputs: &[Named], outputs: &[Named]) -> Result<(), String> {
+    side("input", &graph.inputs, inputs)?;
+    side("output", &graph.outputs, outputs)
+}
+
+/// The signature of a graph that takes any number of rows.
+pub(super) fn batched(graph: Signature) -> Result<Signature, String> {
     for spec in graph.inputs.iter().chain(&graph.outputs) {
         if spec.dims.first().is_none_or(|first| *first >= 0) {
             return Err(format!(
@@ -39,7 +43,7 @@ pub(super) fn agreed(graph: Signature, inputs: &[Named], outputs: &[Named]) -> R
     Ok(graph)
 }
 
-fn agree(side: &str, graph: &[TensorSpec], signature: &[Named]) -> Result<(), String> {
+fn side(side: &str, graph: &[TensorSpec], signature: &[Named]) -> Result<(), String> {
     if signature.is_empty() && side == "output" {
         return Ok(());
     }

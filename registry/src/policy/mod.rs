@@ -23,6 +23,8 @@ pub struct Policy {
     pub canary: Canary,
     /// When it is taken back.
     pub rollback: Rollback,
+    /// When its inputs or outputs count as drifted.
+    pub drift: DriftBounds,
 }
 
 /// What the gates ask of a version.
@@ -46,6 +48,10 @@ pub struct GateBounds {
     pub bytes_max: u64,
     /// Its files.
     pub files_max: usize,
+    /// Processor time of its examination, seconds; twice that on the clock.
+    pub cpu_seconds_max: u64,
+    /// Memory of its examination, address space in bytes: libraries and weights, twice while a bundle is written and loaded.
+    pub memory_bytes_max: u64,
     /// How much worse a figure on the frozen set may be than the live version's: a share in its own unit, an error in a
     /// physical unit as a part of the live version's.
     pub loss_max: f64,
@@ -66,6 +72,8 @@ impl Default for GateBounds {
             memory_bytes_free: 64 << 20,
             bytes_max: 8 << 30,
             files_max: 1_000,
+            cpu_seconds_max: 480,
+            memory_bytes_max: 24 << 30,
             loss_max: 0.02,
             subgroup_loss_max: 0.05,
             subgroup_rows_min: 100,
@@ -196,6 +204,35 @@ impl Default for Rollback {
     }
 }
 
+/// When inputs or outputs count as drifted; what is absent is as the server's configuration says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DriftBounds {
+    /// Cases of a window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Largest population stability index that is no alarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stability_index_max: Option<f64>,
+    /// Largest Kolmogorov-Smirnov distance that is no alarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distance_max: Option<f64>,
+}
+
+impl DriftBounds {
+    /// Fewest cases of a window: with fewer, chance alone moves every figure beyond any bound.
+    pub const ROWS_MIN: u64 = 50;
+
+    fn fault(&self) -> Option<(&'static str, &'static str)> {
+        if self.rows.is_some_and(|rows| rows < Self::ROWS_MIN) {
+            return Some(("drift.rows", "must be 50 or more: fewer cases say nothing"));
+        }
+        let is_bound = |bound: Option<f64>| bound.is_none_or(|bound| bound.is_finite() && bound > 0.0);
+        let is_sound = is_bound(self.stability_index_max) && is_bound(self.distance_max);
+        (!is_sound).then_some(("drift", "has bounds that are numbers above 0"))
+    }
+}
+
 impl Policy {
     /// Reads `policy.toml`; an empty one is the default.
     ///
@@ -250,7 +287,10 @@ impl Policy {
         if bounds.iter().any(|bound| !(bound.is_finite() && *bound >= 0.0)) {
             return fault("gates", ", changes and rollback have bounds that are numbers, not negative");
         }
-        Ok(())
+        match self.drift.fault() {
+            Some((field, reason)) => fault(field, reason),
+            None => Ok(()),
+        }
     }
 }
 
@@ -284,6 +324,8 @@ mod tests {
             ("[rollback]\ntolerance = nan", "bounds"),
             ("[canary]\nstep_s = -1.0", "step_s"),
             ("[changes]\npre_approved = ['everything']", "everything"),
+            ("[drift]\nrows = 10", "drift.rows"),
+            ("[drift]\ndistance_max = 0.0", "above 0"),
         ] {
             let refused = Policy::read(text).map_err(|error| error.to_string());
             assert!(refused.as_ref().is_err_and(|reason| reason.contains(named)), "{text}: {refused:?}");

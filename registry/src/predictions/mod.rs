@@ -25,6 +25,8 @@ pub struct Prediction {
     pub output: String,
     /// Ends of the interval of a value.
     pub interval: Option<(f64, f64)>,
+    /// Probability of the class, as it was answered.
+    pub probability: Option<f64>,
     /// Classes of the prediction set.
     pub classes: Vec<String>,
     /// Sex and age band, where the request told; otherwise empty.
@@ -82,6 +84,19 @@ pub struct Accuracy {
     pub bounded: u64,
     /// Sum of the distances from value to outcome.
     pub error: f64,
+    /// Answers of classes by their probability, a tenth each.
+    pub tenths: [Tenth; 10],
+}
+
+/// Answers whose probability lay within one tenth.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Tenth {
+    /// How many.
+    pub answers: u64,
+    /// Sum of their probabilities.
+    pub probability: f64,
+    /// Those that were right.
+    pub right: u64,
 }
 
 impl Accuracy {
@@ -98,7 +113,11 @@ impl Accuracy {
             }
             (Err(_), Err(_)) => {
                 self.classed += 1;
-                self.right += u64::from(prediction.output == *outcome);
+                let is_right = prediction.output == *outcome;
+                self.right += u64::from(is_right);
+                if let Some(probability) = prediction.probability {
+                    self.weigh(probability, is_right);
+                }
                 if !prediction.classes.is_empty() {
                     self.bounded += 1;
                     self.covered += u64::from(prediction.classes.contains(outcome));
@@ -107,6 +126,23 @@ impl Accuracy {
             (Ok(_), Err(_)) | (Err(_), Ok(_)) => return,
         }
         self.labelled += 1;
+    }
+
+    fn weigh(&mut self, probability: f64, is_right: bool) {
+        let place = (probability.clamp(0.0, 1.0) * 10.0) as usize;
+        let tenth = &mut self.tenths[place.min(9)];
+        tenth.answers += 1;
+        tenth.probability += probability;
+        tenth.right += u64::from(is_right);
+    }
+
+    /// Expected calibration error: how far, on average, the probability of a class was from how often it was right, over
+    /// ten bins of equal width.
+    #[must_use]
+    pub fn calibration_error(&self) -> Option<f64> {
+        let answers: u64 = self.tenths.iter().map(|tenth| tenth.answers).sum();
+        let apart: f64 = self.tenths.iter().map(|tenth| (tenth.probability - tenth.right as f64).abs()).sum();
+        (answers > 0).then(|| apart / answers as f64)
     }
 
     /// Share of classes that were right.
@@ -150,6 +186,7 @@ mod tests {
             input_sha256: String::new(),
             output: output.into(),
             interval: output.parse::<f64>().ok().map(|value| (value - 1.0, value + 1.0)),
+            probability: output.parse::<f64>().is_err().then_some(0.75),
             classes: vec!["sick".into()],
             cohort: String::new(),
             tenant: String::new(),
@@ -176,5 +213,17 @@ mod tests {
         assert_eq!(figures.accuracy(), Some(0.5));
         assert_eq!(figures.coverage(), Some(0.75));
         assert_eq!(figures.mean_error(), Some(2.25));
+        assert_eq!(figures.calibration_error(), Some(0.25), "said .75 twice, and was right once");
+    }
+
+    #[test]
+    fn each_tenth_of_probability_is_judged_by_itself() {
+        let mut figures = Accuracy::default();
+        for (probability, is_right) in [(0.1, true), (0.1, false), (1.0, true), (1.0, false)] {
+            figures.weigh(probability, is_right);
+        }
+        assert_eq!(figures.tenths.map(|tenth| tenth.answers), [0, 2, 0, 0, 0, 0, 0, 0, 0, 2]);
+        let error = figures.calibration_error().expect("answers");
+        assert!((error - (0.4 + 0.5) / 2.0).abs() < 1e-9, "{error}");
     }
 }

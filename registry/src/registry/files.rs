@@ -2,18 +2,19 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
 use futures::TryStreamExt;
 use tokio::{
     fs::{self, File},
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
 };
 
 use super::Registry;
-use crate::{artifacts::Artifact, error::RegistryError, versions::Version};
-
-/// Bytes read from a file at a time.
-const READ_BYTES: usize = 1 << 20;
+use super::versions::CREATED;
+use crate::{
+    artifacts::{self, Artifact, bytes_of},
+    error::RegistryError,
+    versions::Version,
+};
 
 impl Registry {
     /// Writes the files of a version, as they were registered, into a folder.
@@ -29,9 +30,38 @@ impl Registry {
     /// # Errors
     /// A folder that cannot be written, a blob that is not what it was, or the database.
     pub async fn version_bundle(&self, version: &Version, into: &Path) -> Result<(), RegistryError> {
+        self.lay_out(&self.bundle_folder(version).await?, into).await
+    }
+
+    /// Where in the artifact tree that is.
+    pub(super) async fn bundle_folder(&self, version: &Version) -> Result<String, RegistryError> {
         let made = made(version);
         let is_made = !self.artifacts.list(&made).await?.is_empty();
-        self.lay_out(&if is_made { made } else { version.folder() }, into).await
+        Ok(if is_made { made } else { version.folder() })
+    }
+
+    /// Reads every file of a version again, and compares them with their hashes, and those with what was registered and
+    /// what the audit says of it. What is not as it was, in words; nothing: all is.
+    ///
+    /// # Errors
+    /// None of that number, or the database.
+    pub async fn version_verify(&self, model: &str, number: i64) -> Result<Vec<String>, RegistryError> {
+        let version = self.version(model, number).await?;
+        let mut faults = Vec::new();
+        for folder in [version.folder(), made(&version)] {
+            let changed = self.artifacts.verify(&folder).await?;
+            faults.extend(changed.into_iter().map(|path| format!("`{path}` is not what it was")));
+        }
+        let files = self.artifacts.below(&version.folder()).await?;
+        if artifacts::digest(&version.folder(), &files) != version.digest {
+            faults.push("its files are not those that were registered".to_owned());
+        }
+        let links = self.audit(0, Some(&version.subject()), 1).await?;
+        let made = links.first().filter(|link| link.event.action == CREATED);
+        if made.is_none_or(|link| link.event.digest != version.digest) {
+            faults.push("the audit tells of other files".to_owned());
+        }
+        Ok(faults)
     }
 
     /// Keeps the bundle that the gates made of a version beside its files.
@@ -47,13 +77,7 @@ impl Registry {
         let mut entries = fs::read_dir(from).await.map_err(at(from))?;
         while let Some(entry) = entries.next_entry().await.map_err(at(from))? {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let file = File::open(entry.path()).await.map_err(at(&entry.path()))?;
-            let body = Box::pin(futures::stream::try_unfold(file, |mut file| async move {
-                let mut part = vec![0; READ_BYTES];
-                let read = file.read(&mut part).await?;
-                part.truncate(read);
-                Ok::<_, std::io::Error>((read > 0).then(|| (Bytes::from(part), file)))
-            }));
+            let body = bytes_of(&entry.path()).await.map_err(at(&entry.path()))?;
             self.artifacts.write(&format!("{}/{name}", made(version)), body, None, now_ms).await?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::{Act, MAKERS, Registry};
 use crate::{
     error::RegistryError,
-    gates::{CHANGE, Report},
+    gates::{CHANGE, Gate, Report},
     release::Release,
     state::State,
     store::{labels, models, releases, search::Place, versions as table},
@@ -12,6 +12,9 @@ use crate::{
 
 /// Tag of a version that says of what class its change is, and whether that was agreed on beforehand.
 const CHANGE_TAG: &str = "manpasik.change";
+
+/// Name of the gate that tells versions apart.
+const IDENTITY: &str = "identity";
 
 /// What the gates learned of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +78,29 @@ impl Registry {
         })
         .await?;
         self.version(model, number).await
+    }
+
+    /// The gate that refuses a version whose identifier another one answers by.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn twin_gate(&self, version: &Version, identity: &Identity) -> Result<Gate, RegistryError> {
+        let id = &identity.version_id;
+        let all = self.versions_of(&version.model).await?;
+        let twin = all.into_iter().find(|other| {
+            let same = other.version_id.as_ref() == Some(id);
+            same && other.number != version.number && other.state.is_served()
+        });
+        Ok(match twin {
+            Some(twin) => {
+                let (twin, state) = (twin.subject(), twin.state.code());
+                let text = format!(
+                    "{id} is {twin} already, which is {state}: give what differs a version of its own"
+                );
+                Gate::failed(IDENTITY, text)
+            }
+            None => Gate::passed(IDENTITY, format!("{id} is no other version")),
+        })
     }
 
     /// What the gates found last.

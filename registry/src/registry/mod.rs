@@ -3,6 +3,7 @@
 //! Every change of a model or a version is one transaction that also writes its link of the audit chain: there is no
 //! change without a link, and no link without a change.
 
+mod diff;
 mod files;
 mod lifecycle;
 mod logged;
@@ -13,14 +14,12 @@ mod retention;
 mod tokens;
 mod versions;
 
-use std::path::Path;
-
-use store::{Database, Limits, Transaction, Url};
+use store::{Database, Limits, Transaction, Url, notice::Listener};
 
 pub use self::lifecycle::Identity;
 pub use self::tokens::{NewToken, TokenInfo};
 use crate::{
-    artifacts::{self, Artifacts},
+    artifacts::{self, Artifacts, Location},
     audit::{Break, Event, Link, Walk},
     error::RegistryError,
     principal::{Principal, Role},
@@ -85,37 +84,25 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Opens the registry at `url` with its artifacts in `folder`, and brings its tables up to date.
+    /// Opens the registry at `url` with its artifacts at `location`, and brings its tables up to date.
     ///
     /// # Errors
-    /// A database or folder that cannot be opened.
-    pub async fn open(url: &Url, folder: &Path) -> Result<Self, RegistryError> {
-        let database = table::open(url, Limits::default()).await?;
-        let artifacts = artifacts::open(database.clone(), folder)?;
-        Ok(Self::over(database, artifacts))
+    /// A database, folder or bucket that cannot be opened.
+    pub async fn open(url: &Url, location: &Location) -> Result<Self, RegistryError> {
+        Self::open_within(url, location, Limits::default()).await
     }
 
     /// The same for work that takes long in one transaction: a backup, or putting one back.
     ///
     /// # Errors
     /// As [`Registry::open`].
-    pub async fn open_for_keeping(url: &Url, folder: &Path) -> Result<Self, RegistryError> {
-        let limits = Limits { call_ms_max: KEEPING_MS_MAX, ..Limits::default() };
-        let database = table::open(url, limits).await?;
-        let artifacts = artifacts::open(database.clone(), folder)?;
-        Ok(Self::over(database, artifacts))
+    pub async fn open_for_keeping(url: &Url, location: &Location) -> Result<Self, RegistryError> {
+        Self::open_within(url, location, Limits { call_ms_max: KEEPING_MS_MAX, ..Limits::default() }).await
     }
 
-    /// Opens the registry with its artifacts in any object store.
-    ///
-    /// # Errors
-    /// A database that cannot be opened.
-    pub async fn open_with(
-        url: &Url,
-        store: std::sync::Arc<dyn object_store::ObjectStore>,
-    ) -> Result<Self, RegistryError> {
-        let database = table::open(url, Limits::default()).await?;
-        let artifacts = artifacts::over(database.clone(), store);
+    async fn open_within(url: &Url, location: &Location, limits: Limits) -> Result<Self, RegistryError> {
+        let database = table::open(url, limits).await?;
+        let artifacts = artifacts::open(database.clone(), location).await?;
         Ok(Self::over(database, artifacts))
     }
 
@@ -134,6 +121,12 @@ impl Registry {
     #[must_use]
     pub fn artifacts(&self) -> &Artifacts {
         &self.artifacts
+    }
+
+    /// What hears of changes that any process makes, where the database carries word of them (PostgreSQL).
+    #[must_use]
+    pub fn changes(&self) -> Listener {
+        Listener::new(&self.database)
     }
 
     /// Links of the audit after `position`; of one model or version, if given.

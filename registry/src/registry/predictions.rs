@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Act, Registry};
 use crate::{
+    audit::Event,
     error::RegistryError,
     predictions::{Accuracies, Accuracy, DriftWindow, Payload, Prediction},
     principal::Role,
@@ -137,6 +138,28 @@ impl Registry {
         Ok(table::add_window(&self.database, window).await?)
     }
 
+    /// Notes in the audit that an alarm of drift began, or is over, and why.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn drift_note(
+        &self,
+        (model, version): (&str, &str),
+        alarm: bool,
+        why: String,
+        at_ms: i64,
+    ) -> Result<(), RegistryError> {
+        let event = Event {
+            at_ms,
+            who: "drift".into(),
+            action: if alarm { "drift.alarm" } else { "drift.over" }.into(),
+            subject: format!("{model}/{version}"),
+            digest: String::new(),
+            why,
+        };
+        self.change(event, |_| Box::pin(async { Ok(()) })).await
+    }
+
     /// Windows of a model, the newest first.
     ///
     /// # Errors
@@ -165,7 +188,7 @@ impl Registry {
                     let windows = table::forget_windows(open, before_ms).await?;
                     if gone + windows > 0 {
                         let why = format!("{}: {gone} rows, {windows} windows of drift", event.why);
-                        crate::store::audit::append(open, crate::audit::Event { why, ..event }).await?;
+                        crate::store::audit::append(open, Event { why, ..event }).await?;
                     }
                     Ok(gone)
                 })

@@ -8,7 +8,7 @@ use crate::{
     release::{Pin, Release},
     state::State,
     store::{models, releases as table, versions},
-    versions::Version,
+    versions::{LIVE, Version},
 };
 
 /// Longest type of a cartridge, in bytes.
@@ -21,6 +21,15 @@ impl Registry {
     /// None of that name, a policy that another version of this program wrote, or the database.
     pub async fn policy(&self, model: &str) -> Result<Policy, RegistryError> {
         Policy::read(&self.model(model).await?.policy)
+    }
+
+    /// The policies that were set, by model; every other one is the default.
+    ///
+    /// # Errors
+    /// A policy that another version of this program wrote, or the database.
+    pub async fn policies(&self) -> Result<Vec<(String, Policy)>, RegistryError> {
+        let set = models::policies(&self.database).await?.into_iter();
+        set.map(|(model, text)| Policy::read(&text).map(|policy| (model, policy))).collect()
     }
 
     /// Gives a model another policy. Whoever uploads does not loosen what is asked of their uploads: it takes an admin.
@@ -37,6 +46,39 @@ impl Registry {
         })
         .await?;
         Ok(policy)
+    }
+
+    /// Releases an approved version. Without a word how far, the careful way: callers are moved step by step where they
+    /// have a version to be moved from.
+    ///
+    /// # Errors
+    /// A step that is none of a release; otherwise as [`Registry::step`].
+    pub async fn promote(
+        &self,
+        act: Act<'_>,
+        model: &str,
+        number: i64,
+        to: Option<State>,
+    ) -> Result<Version, RegistryError> {
+        let has_live = self.model(model).await?.aliases.contains_key(LIVE);
+        let to = to.unwrap_or(if has_live { State::Canary } else { State::Live });
+        if !matches!(to, State::Shadow | State::Canary | State::Live) {
+            return Err(RegistryError::invalid("to", "expected shadow, canary or live"));
+        }
+        self.step(act, model, number, to, "promoted").await?;
+        self.version(model, number).await
+    }
+
+    /// Takes back what is being released, or else the live version; gives back the version of which that tells most: the
+    /// one taken out of its release, or the one that is live again.
+    ///
+    /// # Errors
+    /// Nothing to take back, or nothing to go back to; a caller who may not; or the database.
+    pub async fn take_back(&self, act: Act<'_>, model: &str) -> Result<Version, RegistryError> {
+        match self.release(model).await? {
+            Some(release) => self.release_back(act, &release).await,
+            None => Ok(self.rollback(act, model).await?.1),
+        }
     }
 
     /// Every release under way, by model.

@@ -64,8 +64,7 @@ impl Registry {
         let (from, found) = (folder.to_owned(), found.to_vec());
         let next = table::next_number(&self.database, &fresh.model).await?;
         fresh.number = next;
-        let event =
-            act.event("version.create", &fresh.subject(), &fresh.digest, &format!("from {}", fresh.source));
+        let event = act.event(CREATED, &fresh.subject(), &fresh.digest, &format!("from {}", fresh.source));
         self.change(event, move |open| {
             Box::pin(async move {
                 let to = fresh.folder();
@@ -175,16 +174,19 @@ impl Registry {
                 format!("version {} is pinned to cartridge {}: unpin it first", old.subject(), pin.cartridge);
             return Err(RegistryError::Conflict(text));
         }
-        let (own, folder) = (model.to_owned(), old.folder());
+        let own = model.to_owned();
+        let folders = [old.folder(), format!("{}.bundle", old.folder())];
         self.change(act.event("version.delete", &old.subject(), &old.digest, ""), move |open| {
             Box::pin(async move {
                 table::delete(open, &own, number, act.at_ms).await?;
                 models::delete_aliases(open, &own, number).await?;
-                Ok(files::delete_in(open, &folder).await?)
+                for folder in &folders {
+                    files::delete_in(open, folder).await?;
+                }
+                Ok(())
             })
         })
-        .await?;
-        Ok(())
+        .await
     }
 
     /// Points an alias to a version. `live` is moved only to a version that passed its gates and was approved, and
@@ -265,5 +267,7 @@ impl Registry {
     }
 }
 
+/// What the audit calls registering a version.
+pub(super) const CREATED: &str = "version.create";
 /// Tries for a number that somebody else may take at the same moment.
 const TRIES: usize = 16;

@@ -92,6 +92,13 @@ pub(crate) async fn delete(database: &Database, path: &str) -> Result<u64, Store
     Ok(database.call(|database| delete.exec(database)).await?.rows_affected)
 }
 
+/// Forgets what is at or below `path` and was written before `before_ms`.
+pub(crate) async fn delete_older(database: &Database, path: &str, before_ms: i64) -> Result<u64, StoreError> {
+    let old = Condition::all().add(within(path)).add(artifact::Column::CreatedMs.lt(before_ms));
+    let delete = artifact::Entity::delete_many().filter(old);
+    Ok(database.call(|database| delete.exec(database)).await?.rows_affected)
+}
+
 /// The same in a transaction.
 pub(crate) async fn delete_in(open: &Transaction, path: &str) -> Result<u64, StoreError> {
     let delete = artifact::Entity::delete_many().filter(within(path));

@@ -12,7 +12,8 @@ use crate::error::RegistryError;
 /// The one row that says where the chain ends.
 const HEAD: i64 = 1;
 
-/// Appends an event in the transaction of what it tells of: both are written, or neither.
+/// Appends an event in the transaction of what it tells of: both are written, or neither. Other processes on the same
+/// database hear of it when it is committed.
 pub(crate) async fn append(open: &Transaction, event: Event) -> Result<(), StoreError> {
     let link = event.link_after(head_locked(open).await?);
     let Link { position, event: Event { at_ms, who, action, subject, digest, why }, previous, hash } = link;
@@ -34,7 +35,7 @@ pub(crate) async fn append(open: &Transaction, event: Event) -> Result<(), Store
         .to_owned();
     let write = audit_head::Entity::insert(head).on_conflict(moved);
     write.exec_without_returning(open).await.map_err(store::translate)?;
-    Ok(())
+    store::notice::tell(open).await
 }
 
 /// The end of the chain, held against other writers until the transaction ends. SQLite has one writer anyway.

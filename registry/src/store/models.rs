@@ -36,7 +36,7 @@ pub(crate) async fn insert(open: &Transaction, model: &Model) -> Result<(), Stor
 pub(crate) async fn get(database: &Database, name: &str) -> Result<Option<Model>, StoreError> {
     let find = registered_model::Entity::find_by_id(name);
     match database.call(|database| find.one(database)).await? {
-        Some(row) => whole(database, row).await.map(Some),
+        Some(row) => Ok(whole(database, vec![row]).await?.pop()),
         None => Ok(None),
     }
 }
@@ -48,18 +48,35 @@ pub(crate) async fn search(database: &Database, query: &Query) -> Result<Vec<Mod
         .order_by_asc(registered_model::Column::Name)
         .offset(query.offset)
         .limit(query.limit);
-    let mut models = Vec::new();
-    for row in database.call(|database| find.all(database)).await? {
-        models.push(whole(database, row).await?);
-    }
-    Ok(models)
+    let rows = database.call(|database| find.all(database)).await?;
+    Ok(whole(database, rows).await?)
 }
 
-async fn whole(database: &Database, row: registered_model::Model) -> Result<Model, StoreError> {
-    let registered_model::Model { name, description, user, policy, created_ms, updated_ms } = row;
-    let tags = labels::read(database, Place::Models.kind(), &name, 0).await?;
-    let aliases = aliases(database, &name).await?;
-    Ok(Model { name, description, user, policy, created_ms, updated_ms, tags, aliases })
+/// Tags and aliases of all rows come in two questions, not two a row.
+async fn whole(database: &Database, rows: Vec<registered_model::Model>) -> Result<Vec<Model>, StoreError> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<String> = rows.iter().map(|row| row.name.clone()).collect();
+    let find = label::Entity::find()
+        .filter(label::Column::Kind.eq(Place::Models.kind()))
+        .filter(label::Column::Name.is_in(names.clone()));
+    let mut tags: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for row in database.call(|database| find.all(database)).await? {
+        tags.entry(row.name).or_default().insert(row.key, row.value);
+    }
+    let find = model_alias::Entity::find().filter(model_alias::Column::Model.is_in(names));
+    let mut aliases: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
+    for row in database.call(|database| find.all(database)).await? {
+        aliases.entry(row.model).or_default().insert(row.alias, row.number);
+    }
+    let read = |row: registered_model::Model| {
+        let registered_model::Model { name, description, user, policy, created_ms, updated_ms } = row;
+        let (tags, aliases) =
+            (tags.remove(&name).unwrap_or_default(), aliases.remove(&name).unwrap_or_default());
+        Model { name, description, user, policy, created_ms, updated_ms, tags, aliases }
+    };
+    Ok(rows.into_iter().map(read).collect())
 }
 
 /// Writes description and policy, and that it changed.
@@ -81,6 +98,16 @@ pub(crate) async fn update(
     }
     update.exec(open).await.map_err(translate)?;
     Ok(())
+}
+
+/// Models whose policy was set, with its text.
+pub(crate) async fn policies(database: &Database) -> Result<Vec<(String, String)>, StoreError> {
+    let find = registered_model::Entity::find()
+        .select_only()
+        .columns([registered_model::Column::Name, registered_model::Column::Policy])
+        .filter(registered_model::Column::Policy.ne(""))
+        .into_tuple();
+    database.call(|database| find.all(database)).await
 }
 
 /// Gives a model without versions another name.
@@ -119,13 +146,6 @@ pub(crate) async fn last_number(open: &Transaction, name: &str) -> Result<i64, S
         .filter(model_version::Column::Model.eq(name))
         .order_by_desc(model_version::Column::Number);
     Ok(find.one(open).await.map_err(translate)?.map_or(0, |row| row.number))
-}
-
-/// Aliases of a model.
-pub(crate) async fn aliases(database: &Database, name: &str) -> Result<BTreeMap<String, i64>, StoreError> {
-    let find = model_alias::Entity::find().filter(model_alias::Column::Model.eq(name));
-    let rows = database.call(|database| find.all(database)).await?;
-    Ok(rows.into_iter().map(|row| (row.alias, row.number)).collect())
 }
 
 /// The number an alias points to.

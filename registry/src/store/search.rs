@@ -59,6 +59,11 @@ pub(crate) fn ordered<E: EntityTrait>(
 impl Place {
     fn condition(self, condition: &Condition) -> Result<Cond, FilterError> {
         let fault = |reason| FilterError { clause: "filter", at: 0, reason };
+        if let (Op::Equal, Of::Tag(key), Value::Text(text)) = (&condition.op, &condition.of, &condition.value)
+            && let Some(labelled) = self.labelled(key, text)
+        {
+            return Ok(Cond::all().add(labelled));
+        }
         let left = self.value(&condition.of).map_err(fault)?;
         if condition.op == Op::Unequal && condition.of == Of::Tag(PROMPT_TAG.to_owned()) {
             let compared = compared(left.clone(), condition, false).map_err(fault)?;
@@ -140,6 +145,35 @@ impl Place {
             }
         };
         scalar(find.to_owned())
+    }
+
+    /// That a row is among those whose tag `key` is `value`: an index knows which, so that a rare tag among many rows is
+    /// found without asking each of them.
+    fn labelled(self, key: &str, value: &str) -> Option<SimpleExpr> {
+        let of = |column: label::Column| (label::Entity, column);
+        let mut find = Query::select();
+        find.column(of(label::Column::Name))
+            .from(label::Entity)
+            .and_where(Expr::col(of(label::Column::Kind)).eq(self.kind()))
+            .and_where(Expr::col(of(label::Column::Key)).eq(key))
+            .and_where(Expr::col(of(label::Column::Value)).eq(value));
+        match self {
+            Self::Models => {
+                let name = (registered_model::Entity, registered_model::Column::Name);
+                Some(Expr::col(name).in_subquery(find.to_owned()))
+            }
+            Self::Logged => {
+                let id = (logged_model::Entity, logged_model::Column::Id);
+                Some(Expr::col(id).in_subquery(find.to_owned()))
+            }
+            Self::Versions => {
+                find.column(of(label::Column::Number));
+                let row = [model_version::Column::Model, model_version::Column::Number];
+                let row = row.map(|column| Expr::col((model_version::Entity, column)));
+                Some(Expr::tuple(row).in_subquery(find.to_owned()))
+            }
+            Self::Experiments | Self::Runs => None,
+        }
     }
 
     /// How its tags are marked.

@@ -20,6 +20,7 @@ pub(crate) mod prediction {
         pub output: String,
         pub low: Option<f64>,
         pub high: Option<f64>,
+        pub probability: Option<f64>,
         /// JSON list.
         pub classes: String,
         pub cohort: String,

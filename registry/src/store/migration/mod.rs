@@ -4,6 +4,7 @@ mod m0001_runs;
 mod m0002_models;
 mod m0003_release;
 mod m0004_predictions;
+mod m0005_probability;
 
 use sea_orm_migration::prelude::*;
 
@@ -17,6 +18,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_models::M0002Models),
             Box::new(m0003_release::M0003Release),
             Box::new(m0004_predictions::M0004Predictions),
+            Box::new(m0005_probability::M0005Probability),
         ]
     }
 }
@@ -38,7 +40,7 @@ mod tests {
     use store::{Database, Limits, Url};
 
     use super::*;
-    use crate::{Act, Principal, Registry, runs::NewRun, versions::NewVersion};
+    use crate::{Act, Principal, Registry, artifacts::Location, runs::NewRun, versions::NewVersion};
 
     /// The tables as they were first released.
     struct First;
@@ -53,9 +55,9 @@ mod tests {
     async fn a_registry_of_the_first_release_is_brought_up_to_date_with_all_it_holds() {
         let folder = tempfile::tempdir().expect("a folder");
         let url = Url::file(&folder.path().join("registry.sqlite"));
-        let artifacts = folder.path().join("artifacts");
+        let artifacts = Location::Folder(folder.path().join("artifacts"));
         let database = Database::open::<First>(&url, Limits::default()).await.expect("the first tables");
-        let tree = crate::artifacts::open(database.clone(), &artifacts).expect("a tree");
+        let tree = crate::artifacts::open(database.clone(), &artifacts).await.expect("a tree");
         let old = Registry::over(database, tree);
         let who = Principal::local();
         let act = Act { by: &who, at_ms: 1, why: "" };

@@ -2,9 +2,14 @@
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use registry::{RegistryError, artifacts::ORPHAN_AGE_MS, versions::NewVersion};
+use object_store::ObjectStoreExt;
+use registry::{
+    RegistryError,
+    artifacts::{ORPHAN_AGE_MS, PUSHED},
+    versions::NewVersion,
+};
 
-use super::{Place, act, on_every_database, scientist};
+use super::{Place, act, on_every_store, scientist};
 
 type Part = Result<Bytes, std::io::Error>;
 
@@ -108,41 +113,49 @@ async fn what_is_registered_is_sealed(place: Place) {
     );
 }
 
+pub(super) fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_millis()).expect("before the year 292 million")
+}
+
 async fn only_old_blobs_without_a_name_are_swept(place: Place) {
     let artifacts = place.registry.artifacts();
     place.put("0/r/a", b"kept").await;
     place.put("0/r/b", b"12345").await;
     place.put("0/r/b", b"new").await;
-    let now =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
-    let now = i64::try_from(now).expect("before the year 292 million");
+    let now = now_ms();
     assert_eq!(artifacts.sweep(now).await.expect("swept"), (0, 0), "it could be on its way");
     assert_eq!(artifacts.sweep(now + ORPHAN_AGE_MS + 60_000).await.expect("swept"), (1, 5));
     assert_eq!(read(&place, "0/r/a").await, b"kept");
     assert_eq!(read(&place, "0/r/b").await, b"new");
 }
 
-async fn a_changed_byte_on_disk_is_found(place: Place) {
+async fn a_changed_byte_is_found(place: Place) {
     place.put("0/r/a", b"what was sent").await;
-    let blobs = walk(&place.folder.path().join("artifacts"));
+    let store = place.artifacts.open().await.expect("opens");
+    let blobs: Vec<_> = store.list(None).try_collect().await.expect("lists");
     assert_eq!(blobs.len(), 1);
-    std::fs::write(&blobs[0], b"what was Sent").expect("written");
+    store.put(&blobs[0].location, "what was Sent".into()).await.expect("written");
     assert_eq!(place.registry.artifacts().verify("0/r").await.expect("verified"), ["0/r/a"]);
 }
 
-fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-        if entry.path().is_dir() { found.extend(walk(&entry.path())) } else { found.push(entry.path()) }
-    }
-    found
+async fn what_a_killed_push_left_is_swept(place: Place) {
+    let artifacts = place.registry.artifacts();
+    place.put(&format!("{PUSHED}/abc/model.toml"), b"half of it").await;
+    place.put("pushed/by/hand", b"kept").await;
+    let late = now_ms() + ORPHAN_AGE_MS + 60_000;
+    artifacts.sweep(2).await.expect("swept");
+    assert_eq!(read(&place, &format!("{PUSHED}/abc/model.toml")).await, b"half of it", "too young");
+    assert_eq!(artifacts.sweep(late).await.expect("swept"), (1, 10));
+    assert_eq!(read(&place, "pushed/by/hand").await, b"kept");
 }
 
-on_every_database!(
+on_every_store!(
     a_file_is_written_over_whole_or_not_at_all,
     many_parts_arrive_in_order_with_their_hash,
     folders_are_listed_and_names_with_patterns_mean_themselves,
     what_is_registered_is_sealed,
     only_old_blobs_without_a_name_are_swept,
-    a_changed_byte_on_disk_is_found,
+    a_changed_byte_is_found,
+    what_a_killed_push_left_is_swept,
 );

@@ -64,7 +64,7 @@ async fn it_goes_on_where_it_was_after_a_restart(place: Place) {
     let place = place.reopen().await;
     place.version(&ann, "m").await;
     assert_eq!(place.registry.audit_verify().await.expect("read").map(|head| head.0), Ok(3));
-    let second = Registry::open(&place.url, &place.folder.path().join("artifacts")).await.expect("a replica");
+    let second = Registry::open(&place.url, &place.artifacts).await.expect("a replica");
     assert_eq!(second.versions_of("m").await.expect("seen").len(), 2);
 }
 

@@ -7,7 +7,7 @@ use registry::{
     runs::{Filter, Metric, NewRun},
 };
 
-use super::{Place, act, on_every_database, scientist};
+use super::{Place, act, on_every_store, scientist};
 
 /// A registry with something of everything, its infinity included.
 async fn filled(place: &Place) {
@@ -57,7 +57,7 @@ async fn a_backup_restores_to_the_same_and_numbers_go_on(place: Place) {
     assert!(refused.to_string().contains("--force"), "{refused}");
     other.registry.restore(act(&admin), &out, true).await.expect("forced");
     assert_eq!(other.registry.versions_of("thyroid").await.expect("listed").len(), 1);
-    if let Some(server) = Place::postgres().await {
+    for server in [Place::postgres().await, Place::s3().await].into_iter().flatten() {
         server.registry.restore(act(&admin), &out, false).await.expect("into a server");
         assert_eq!(seen(&server).await, seen(&place).await);
         filled_further(&server).await;
@@ -125,7 +125,7 @@ async fn files_of_rejected_versions_go_after_their_time_and_their_record_stays(p
     assert!(registry.versions_forget(act(&maker), 9_999, 10).await.is_err(), "no admin");
 }
 
-on_every_database!(
+on_every_store!(
     a_backup_restores_to_the_same_and_numbers_go_on,
     a_damaged_backup_is_refused_before_anything_changes,
     files_of_rejected_versions_go_after_their_time_and_their_record_stays,

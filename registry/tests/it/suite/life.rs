@@ -5,7 +5,7 @@ use registry::{
     gates::{Gate, Report},
 };
 
-use super::{GATES, Place, act, on_every_database, person, scientist};
+use super::{GATES, Place, act, on_every_store, person, scientist};
 
 async fn a_version_passes_its_gates_and_a_second_person_before_it_is_live(place: Place) {
     let (ann, bob) = (scientist("ann"), scientist("bob"));
@@ -110,7 +110,7 @@ async fn two_at_once_get_numbers_of_their_own(place: Place) {
     assert!(place.registry.audit_verify().await.expect("read").is_ok());
 }
 
-on_every_database!(
+on_every_store!(
     a_version_passes_its_gates_and_a_second_person_before_it_is_live,
     an_admin_does_not_approve_what_they_made,
     what_fails_a_gate_says_by_how_much_and_can_try_again,

@@ -1,8 +1,11 @@
 //! One suite over every database: SQLite in a file always, PostgreSQL where `MANPASIK_TEST_POSTGRES` names a server
-//! (`make test` starts one).
+//! (`make test` starts one). What touches artifacts runs over a bucket too, where `MANPASIK_TEST_S3` names a server of
+//! S3 with a bucket `manpasik` (`make test` starts that as well, where there is Node.js).
 
 mod artifacts;
 mod audit;
+mod changes;
+mod crash;
 mod find;
 mod keeping;
 mod life;
@@ -19,6 +22,7 @@ use ::store::Url;
 use bytes::Bytes;
 use registry::{
     Act, Principal, Registry, Role,
+    artifacts::Location,
     gates::{Gate, Report},
     versions::{NewVersion, Version},
 };
@@ -39,18 +43,31 @@ macro_rules! on_every_database {
 }
 pub(crate) use on_every_database;
 
+/// The same, and with artifacts in a bucket.
+macro_rules! on_every_store {
+    ($($name:ident),+ $(,)?) => {
+        crate::suite::on_every_database!($($name),+);
+        mod s3 {
+            $(#[tokio::test] async fn $name() {
+                if let Some(place) = crate::suite::Place::s3().await { super::$name(place).await; }
+            })+
+        }
+    };
+}
+pub(crate) use on_every_store;
+
 /// A registry of its own for one test, and the folder it lives in.
 pub(crate) struct Place {
     pub(crate) registry: Registry,
     pub(crate) url: Url,
+    pub(crate) artifacts: Location,
     pub(crate) folder: TempDir,
 }
 
 impl Place {
     pub(crate) async fn sqlite() -> Self {
         let folder = TempDir::new().expect("a folder");
-        let url = Url::file(&folder.path().join("registry.sqlite"));
-        Self::open(url, folder).await
+        Self::open(sqlite_in(&folder), artifacts_in(&folder), folder).await
     }
 
     pub(crate) async fn postgres() -> Option<Self> {
@@ -58,18 +75,27 @@ impl Place {
         let folder = TempDir::new().expect("a folder");
         let schema = format!("t{}", uuid::Uuid::new_v4().simple());
         let url = Url::parse(&server).expect("MANPASIK_TEST_POSTGRES is a URL").in_schema(&schema);
-        Some(Self::open(url, folder).await)
+        Some(Self::open(url, artifacts_in(&folder), folder).await)
     }
 
-    async fn open(url: Url, folder: TempDir) -> Self {
-        let registry = Registry::open(&url, &folder.path().join("artifacts")).await.expect("opens");
-        Self { registry, url, folder }
+    /// Rows on SQLite, artifacts in a bucket.
+    pub(crate) async fn s3() -> Option<Self> {
+        let server = std::env::var("MANPASIK_TEST_S3").ok()?;
+        let folder = TempDir::new().expect("a folder");
+        let place = format!("s3://manpasik/{}", uuid::Uuid::new_v4().simple());
+        let artifacts = Location::read(&place, &server).expect("MANPASIK_TEST_S3 is a URL");
+        Some(Self::open(sqlite_in(&folder), artifacts, folder).await)
+    }
+
+    async fn open(url: Url, artifacts: Location, folder: TempDir) -> Self {
+        let registry = Registry::open(&url, &artifacts).await.expect("opens");
+        Self { registry, url, artifacts, folder }
     }
 
     /// The same place, opened again.
     pub(crate) async fn reopen(self) -> Self {
         self.registry.close().await.expect("closes");
-        Self::open(self.url, self.folder).await
+        Self::open(self.url, self.artifacts, self.folder).await
     }
 
     /// Writes a file of the artifact tree.
@@ -113,6 +139,14 @@ impl Place {
         let (model, number) = (&version.model, version.number);
         self.registry.gates_end(gates, model, number, &report, Some(&identity)).await.expect("ends")
     }
+}
+
+fn sqlite_in(folder: &TempDir) -> Url {
+    Url::file(&folder.path().join("registry.sqlite"))
+}
+
+fn artifacts_in(folder: &TempDir) -> Location {
+    Location::Folder(folder.path().join("artifacts"))
 }
 
 pub(crate) static GATES: std::sync::LazyLock<Principal> =

@@ -17,6 +17,7 @@ fn prediction(id: &str, part: i32, model: &str, output: &str, at_ms: i64) -> Pre
         input_sha256: "ab".repeat(32),
         output: output.into(),
         interval: None,
+        probability: Some(0.75),
         classes: vec!["sick".into(), "well".into()],
         cohort: "men_40_60".into(),
         tenant: "ann".into(),
