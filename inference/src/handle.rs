@@ -1,7 +1,7 @@
 //! The only way in: a cheap handle through which servers, families and benches reach models.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -248,10 +248,10 @@ impl Handle {
         Ok(())
     }
 
-    /// Gives `model` thresholds of its own, as its policy says.
-    pub fn set_drift_thresholds(&self, model: &str, own: Thresholds) {
+    /// Gives each of these models thresholds of its own, as its policy says, and no other model.
+    pub fn set_drift_thresholds(&self, own: HashMap<String, Thresholds>) {
         if let Some(drift) = self.shared.drift.get() {
-            drift.set(model, own);
+            drift.set(own);
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
 use models::{Bundle, Engine, Model, ModelError, Signature, bundle::BatchingConfig};
 
 use crate::Candidate;
@@ -18,6 +19,17 @@ pub trait Repository: Send + Sync {
     /// # Errors
     /// Why no version of a model that is there can be used.
     fn find(&self, model: &str) -> Result<Vec<Candidate>, String>;
+
+    /// A version of `model` made of an ONNX graph that a client sent along, of family `generic`; `taken` says that the
+    /// name answers already. What is kept of it goes with the last instance. This may take as long as examining the graph
+    /// does.
+    ///
+    /// # Errors
+    /// Why it cannot be served; a repository that makes none says so.
+    fn make(&self, model: &str, version: u64, graph: &Bytes, taken: bool) -> Result<Candidate, String> {
+        let _ = (model, version, graph, taken);
+        Err("this server makes no model of what is sent along".to_owned())
+    }
 }
 
 /// One model version that can be served.

@@ -136,10 +136,9 @@ impl Drift {
         Ok(Self { queue, dropped: metrics::counter!(DROPPED), thresholds })
     }
 
-    /// Gives `model` thresholds of its own.
-    pub(crate) fn set(&self, model: &str, own: Thresholds) {
-        let mut thresholds = self.thresholds.lock().unwrap_or_else(PoisonError::into_inner);
-        thresholds.own.insert(model.to_owned(), own);
+    /// Gives each of these models thresholds of its own, and no other model.
+    pub(crate) fn set(&self, own: HashMap<String, Thresholds>) {
+        self.thresholds.lock().unwrap_or_else(PoisonError::into_inner).own = own;
     }
 
     /// A place for a request with these inputs, the first `cases` rows of which are cases, while there is one.

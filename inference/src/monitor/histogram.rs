@@ -143,7 +143,11 @@ impl Stages {
 
 type Table = BTreeMap<(String, String), Arc<Stages>>;
 
-/// Every model version there was, like the other metrics of the process.
+/// Versions kept when one more is loaded; beyond that those go that nothing records any more. Clients may name the
+/// versions they send along as they like.
+const VERSIONS_MAX: usize = 1_024;
+
+/// Every model version there was, like the other metrics of the process, up to that many.
 static STAGES: Mutex<Table> = Mutex::new(Table::new());
 
 fn table() -> MutexGuard<'static, Table> {
@@ -152,7 +156,11 @@ fn table() -> MutexGuard<'static, Table> {
 
 /// The histograms of `version` of `model`: those it had when it was loaded before.
 pub(crate) fn of(model: &str, version: &str) -> Arc<Stages> {
-    Arc::clone(table().entry((model.to_owned(), version.to_owned())).or_default())
+    let mut table = table();
+    if table.len() >= VERSIONS_MAX {
+        table.retain(|_, stages| Arc::strong_count(stages) > 1);
+    }
+    Arc::clone(table.entry((model.to_owned(), version.to_owned())).or_default())
 }
 
 /// Every histogram as text.

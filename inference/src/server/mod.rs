@@ -13,6 +13,7 @@ pub mod oip;
 mod oversize;
 pub mod reflection;
 mod stored;
+mod terms;
 mod transport;
 pub mod vectors;
 

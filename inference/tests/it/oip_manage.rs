@@ -60,6 +60,7 @@ fn start(shared_memory: bool) -> Started {
     let logged: Arc<std::sync::Mutex<Vec<LogSettings>>> = Arc::default();
     let noted = Arc::clone(&logged);
     let options = OipOptions {
+        override_bytes_max: 0,
         repository: Some(Arc::new(Shelf)),
         shared_memory: shared_memory.then(|| memory.path().to_path_buf()),
         log: Some(Arc::new(move |settings| noted.lock().expect("lock").push(settings.clone()))),

@@ -1,7 +1,7 @@
 //! Who asks a typed question, carried along with it: a question is several models away from the message.
 //!
 //! A family reads answers with the tables of the version that gave them. So what a version on trial fails is not run
-//! again; the whole question is asked again, of live versions alone.
+//! again; the whole question is asked again, of live versions alone. Tenant, deadline and trace go along as well.
 
 use std::{
     fmt,
@@ -11,13 +11,17 @@ use std::{
 use tonic::{Request, Response, Status};
 
 use super::{
-    AiService, Inner,
+    AiService, Inner, named,
     trace::{self, Answers, Asks},
 };
-use crate::{Caller, Handle, InferError, Route, server::caller};
+use crate::{
+    Caller, Handle, InferError, Route, Terms,
+    server::{caller, terms},
+};
 
 tokio::task_local! {
     static ASKING: Arc<Asking>;
+    static TERMS: Terms;
 }
 
 /// One question.
@@ -47,8 +51,22 @@ impl AiService {
         request: Request<Q>,
         question: impl Fn(Arc<Inner>, Q) -> F,
     ) -> Result<Response<A>, Status> {
+        let terms = terms::of_metadata(request.metadata())?;
+        TERMS.scope(terms, self.traced(rpc, request, question)).await
+    }
+
+    async fn traced<Q: Asks, A: Answers, F: Future<Output = Result<A, Status>>>(
+        &self,
+        rpc: &'static str,
+        request: Request<Q>,
+        question: impl Fn(Arc<Inner>, Q) -> F,
+    ) -> Result<Response<A>, Status> {
         let place = self.0.place(rpc, request.get_ref());
-        Ok(trace::told(place, self.answer(request, question).await?))
+        if !request.get_ref().names_measurement() {
+            return Ok(trace::told(place, self.answer(request, question).await?, None));
+        }
+        let (answer, measurement) = named::about(None, self.answer(request, question)).await;
+        Ok(trace::told(place, answer?, measurement))
     }
 
     /// The answer; while no model has a version on trial or a pin, nothing else happens.
@@ -72,6 +90,11 @@ impl AiService {
         failed.iter().for_each(Route::failed);
         Ok(answer)
     }
+}
+
+/// On what terms the question is to be answered; each model that it asks takes a place of its tenant's.
+pub(super) fn terms() -> Terms {
+    TERMS.try_with(Clone::clone).unwrap_or_default()
 }
 
 /// Where a question to a model leads; outside of a question, to the live version.

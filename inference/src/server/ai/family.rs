@@ -14,7 +14,7 @@ use proto::manpasik::v1 as wire;
 use tonic::Status;
 
 use super::{Inner, asking};
-use crate::{InferError, ModelState, Route, Served, Terms};
+use crate::{InferError, ModelState, Route, Served};
 
 /// Bundles remembered; more are only met when versions are swapped all the time.
 const REMEMBERED_MAX: usize = 64;
@@ -134,7 +134,7 @@ impl Inner {
     /// because that reads its answers with tables of its own: [`asking`] asks the whole question again.
     pub(super) async fn run(&self, asked: &Asked, tensors: &[Tensor]) -> Result<Vec<Tensor>, Status> {
         let route = &asked.route;
-        let answer = self.handle.infer_first(route, tensors.to_vec(), Terms::default(), 1).await;
+        let answer = self.handle.infer_first(route, tensors.to_vec(), asking::terms(), 1).await;
         Ok(answer.inspect_err(|_| asking::failed(route))?.tensors)
     }
 }

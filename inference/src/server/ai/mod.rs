@@ -11,6 +11,7 @@ mod food;
 mod health_score;
 mod judge;
 mod list;
+mod named;
 mod read;
 pub mod replay;
 mod sensor;
@@ -97,19 +98,6 @@ impl Inner {
         self.dishes
             .get()
             .ok_or_else(|| Status::unavailable("no vector store is connected, so no dish is known"))
-    }
-
-    /// The stored measurement `id`.
-    async fn measurement(&self, id: &str) -> Result<wire::Measurement, Status> {
-        if id.is_empty() || id.len() > read::TEXT_CHARS_MAX {
-            return Err(invalid("measurement_id", "must be 1 to 256 characters"));
-        }
-        match self.measurements.get() {
-            Some(source) => source.measurement(id).await,
-            None => Err(Status::failed_precondition(
-                "measurement_id: no measurement service is connected; send the panel or the channels instead",
-            )),
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use prost::Message;
 use tonic::Status;
 
 use super::{
-    AiService,
+    AiService, named,
     trace::{Answers, Part},
     wire,
 };
@@ -24,6 +24,10 @@ impl AiService {
     /// # Errors
     /// A method that is not traced, bytes that are no request, or what the service says to it.
     pub async fn replay(&self, rpc: &str, request: &[u8]) -> Result<Replayed, Status> {
+        named::about(named::kept(request), self.again(rpc, request)).await.0
+    }
+
+    async fn again(&self, rpc: &str, request: &[u8]) -> Result<Replayed, Status> {
         match rpc {
             "AnalyzeMeasurement" => Ok(replayed(&self.0.analyze(read(request)?).await?)),
             "GetHealthScore" => Ok(replayed(&self.0.health_score(read(request)?).await?)),

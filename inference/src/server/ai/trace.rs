@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tonic::Response;
 use uuid::Uuid;
 
+use super::named;
 use crate::server::guard::caller;
 
 const DROPPED: &str = "manpasik_predictions_dropped_total";
@@ -37,6 +38,8 @@ pub struct Traced {
     pub request: Later,
     /// The answer, where payloads are kept.
     pub answer: Option<Later>,
+    /// What follows the request in its payload, so that it can be answered again.
+    pub beside: Option<Later>,
 }
 
 /// What one model answered.
@@ -48,6 +51,8 @@ pub struct Part {
     pub output: String,
     /// Ends of the interval of a value.
     pub interval: Option<(f64, f64)>,
+    /// Probability of the class.
+    pub probability: Option<f64>,
     /// Classes of the prediction set.
     pub classes: Vec<String>,
 }
@@ -85,8 +90,12 @@ pub(super) struct Place<'a, Q> {
     payloads: bool,
 }
 
-/// Hands `answer` out, with its identifier where it is traced.
-pub(super) fn told<Q: Asks, A: Answers>(place: Option<Place<'_, Q>>, mut answer: A) -> Response<A> {
+/// Hands `answer` out, with its identifier where it is traced; `measurement` is the stored one that it is about.
+pub(super) fn told<Q: Asks, A: Answers>(
+    place: Option<Place<'_, Q>>,
+    mut answer: A,
+    measurement: Option<wire::Measurement>,
+) -> Response<A> {
     if let Some(Place { permit, rpc, request, payloads }) = place {
         let id = Uuid::now_v7().to_string();
         let whole = payloads.then(|| {
@@ -102,6 +111,9 @@ pub(super) fn told<Q: Asks, A: Answers>(place: Option<Place<'_, Q>>, mut answer:
             parts: answer.parts(),
             request: Box::new(move || request.encode_to_vec()),
             answer: whole,
+            beside: measurement
+                .filter(|_| payloads)
+                .map(|measurement| Box::new(move || named::beside(measurement)) as Later),
         });
         answer.set_id(id);
     }
@@ -126,6 +138,8 @@ fn cohort(subject: &wire::Subject) -> Option<Cohort> {
 pub(super) trait Asks: Message + Clone + 'static {
     /// Whom it is about, where it says so.
     fn subject(&self) -> Option<&wire::Subject>;
+    /// Whether it names a stored measurement.
+    fn names_measurement(&self) -> bool;
 }
 
 /// An answer that is traced.
@@ -144,6 +158,11 @@ impl Asks for wire::AnalyzeMeasurementRequest {
             Some(Source::Channels(_) | Source::MeasurementId(_)) | None => self.subject.as_ref(),
         }
     }
+
+    fn names_measurement(&self) -> bool {
+        use wire::analyze_measurement_request::Source;
+        matches!(self.source, Some(Source::MeasurementId(_)))
+    }
 }
 
 impl Asks for wire::GetHealthScoreRequest {
@@ -154,17 +173,31 @@ impl Asks for wire::GetHealthScoreRequest {
             Some(Source::MeasurementId(_)) | None => None,
         }
     }
+
+    fn names_measurement(&self) -> bool {
+        use wire::get_health_score_request::Source;
+        matches!(self.source, Some(Source::MeasurementId(_)))
+    }
 }
 
 impl Asks for wire::PredictTrendRequest {
     fn subject(&self) -> Option<&wire::Subject> {
         self.subject.as_ref()
     }
+
+    fn names_measurement(&self) -> bool {
+        use wire::predict_trend_request::Source;
+        matches!(self.source, Some(Source::MeasurementId(_)))
+    }
 }
 
 impl Asks for wire::EstimateFoodCaloriesRequest {
     fn subject(&self) -> Option<&wire::Subject> {
         None
+    }
+
+    fn names_measurement(&self) -> bool {
+        false
     }
 }
 
@@ -175,11 +208,18 @@ impl Answers for wire::AnalyzeMeasurementResponse {
         let values = values.filter_map(|result| value(&result.model, &result.quantity, &result.interval));
         let classes = self.classifications.iter().filter_map(|class| {
             let classes = class.prediction_set.clone();
-            Some(Part { model: class.model.clone()?, output: class.label.clone(), interval: None, classes })
+            let (output, probability) = (class.label.clone(), Some(class.probability));
+            Some(Part { model: class.model.clone()?, output, interval: None, probability, classes })
         });
         let anomalies = self.anomalies.iter().filter_map(|found| {
             let output = if found.anomalous { "anomalous" } else { "ordinary" }.to_owned();
-            Some(Part { model: found.model.clone()?, output, interval: None, classes: Vec::new() })
+            Some(Part {
+                model: found.model.clone()?,
+                output,
+                interval: None,
+                probability: None,
+                classes: Vec::new(),
+            })
         });
         let trends = self.trends.iter().flat_map(Answers::parts);
         let score = self.health_score.iter().flat_map(Answers::parts);
@@ -216,7 +256,7 @@ impl Answers for wire::PredictTrendResponse {
 impl Answers for wire::EstimateFoodCaloriesResponse {
     fn parts(&self) -> Vec<Part> {
         let output = self.item.as_ref().map_or_else(|| "unsure".to_owned(), |item| item.name.clone());
-        let part = |model| Part { model, output, interval: None, classes: Vec::new() };
+        let part = |model| Part { model, output, interval: None, probability: None, classes: Vec::new() };
         self.model.clone().map(part).into_iter().collect()
     }
 
@@ -232,7 +272,7 @@ fn value(
 ) -> Option<Part> {
     let output = quantity.as_ref()?.value.to_string();
     let interval = interval.as_ref().map(|interval| (interval.low, interval.high));
-    Some(Part { model: model.clone()?, output, interval, classes: Vec::new() })
+    Some(Part { model: model.clone()?, output, interval, probability: None, classes: Vec::new() })
 }
 
 #[cfg(test)]
@@ -256,8 +296,8 @@ mod tests {
         let place = trace.place("GetHealthScore", &request);
         let none = trace.place("GetHealthScore", &request);
         assert!(place.is_some() && none.is_none(), "there is one place");
-        let answer = told(place, score(81.5)).into_inner();
-        assert_eq!(told(none, score(81.5)).into_inner().prediction_id, "");
+        let answer = told(place, score(81.5), None).into_inner();
+        assert_eq!(told(none, score(81.5), None).into_inner().prediction_id, "");
 
         let Traced { id, parts, answer: kept, tenant, .. } = waiting.try_recv().expect("left");
         assert_eq!((answer.prediction_id.as_str(), tenant.as_str()), (id.as_str(), ""));

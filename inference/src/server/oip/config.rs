@@ -62,8 +62,8 @@ fn tell(served: &Served) -> ModelConfig {
 }
 
 /// Levels of `priority`: the most urgent is 1, and what says nothing is of the level between.
-const PRIORITY_LEVELS: u64 = Priority::ALL.len() as u64;
-const PRIORITY_DEFAULT: u64 = 2;
+pub(super) const PRIORITY_LEVELS: u64 = Priority::ALL.len() as u64;
+pub(super) const PRIORITY_DEFAULT: u64 = 2;
 
 fn batching(config: &BatchingConfig) -> ModelDynamicBatching {
     let whole = |rows: &usize| i32::try_from(*rows).unwrap_or(i32::MAX);
@@ -107,7 +107,7 @@ fn inner(spec: &TensorSpec) -> Vec<i64> {
     spec.dims.iter().skip(1).copied().collect()
 }
 
-fn data_type(dtype: DType) -> DataType {
+pub(super) fn data_type(dtype: DType) -> DataType {
     match dtype {
         DType::Bool => DataType::TypeBool,
         DType::U8 => DataType::TypeUint8,

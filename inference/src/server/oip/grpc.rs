@@ -8,29 +8,32 @@ use proto::inference::{
     CudaSharedMemoryStatusResponse, CudaSharedMemoryUnregisterRequest, CudaSharedMemoryUnregisterResponse,
     LogSettingsRequest, LogSettingsResponse, ModelConfigRequest, ModelConfigResponse, ModelInferRequest,
     ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse,
-    ModelStatisticsRequest, ModelStatisticsResponse, ModelStreamInferResponse, RepositoryIndexRequest,
-    RepositoryIndexResponse, RepositoryModelLoadRequest, RepositoryModelLoadResponse,
+    ModelRepositoryParameter, ModelStatisticsRequest, ModelStatisticsResponse, ModelStreamInferResponse,
+    RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelLoadRequest, RepositoryModelLoadResponse,
     RepositoryModelUnloadRequest, RepositoryModelUnloadResponse, ServerLiveRequest, ServerLiveResponse,
     ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
     SystemSharedMemoryRegisterRequest, SystemSharedMemoryRegisterResponse, SystemSharedMemoryStatusRequest,
     SystemSharedMemoryStatusResponse, SystemSharedMemoryUnregisterRequest,
     SystemSharedMemoryUnregisterResponse, TraceSettingRequest, TraceSettingResponse,
     grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer},
-    log_settings_request, log_settings_response, trace_setting_response,
+    log_settings_request, log_settings_response,
+    model_repository_parameter::ParameterChoice,
+    trace_setting_response,
 };
-use tonic::{
-    Request, Response, Status, Streaming, async_trait, codec::CompressionEncoding, metadata::MetadataMap,
-};
+use tonic::{Request, Response, Status, Streaming, async_trait, codec::CompressionEncoding};
 
 use super::{
     Oip, SERVER, config, describe,
     infer::{self, given},
     log::{LogSettings, LogValue},
     memory,
-    parameters::{TENANT, grpc_timeout, tenant},
+    overridden::Given,
     repository, stream,
 };
-use crate::{InferError, ModelState, Terms, TraceId, server::caller, traceparent::TRACEPARENT};
+use crate::{
+    InferError, ModelState, Terms,
+    server::{caller, terms},
+};
 
 /// Room above the request limit for names and framing, and so that a request a little too
 /// large is refused by us, in words that name the field.
@@ -86,7 +89,7 @@ impl GrpcInferenceService for OipService {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        let mut terms = terms(request.metadata())?;
+        let mut terms = terms::of_metadata(request.metadata())?;
         if self.oip.handle().is_split() {
             terms.caller = caller::of_metadata(request.metadata());
         }
@@ -100,7 +103,10 @@ impl GrpcInferenceService for OipService {
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
-        let terms = Terms { caller: caller::of_metadata(request.metadata()), ..terms(request.metadata())? };
+        let terms = Terms {
+            caller: caller::of_metadata(request.metadata()),
+            ..terms::of_metadata(request.metadata())?
+        };
         let answers = stream::answers(self.oip.clone(), request.into_inner(), terms);
         Ok(Response::new(Box::pin(answers)))
     }
@@ -134,7 +140,15 @@ impl GrpcInferenceService for OipService {
     ) -> Answer<RepositoryModelLoadResponse> {
         let RepositoryModelLoadRequest { repository_name, model_name, parameters } = request.into_inner();
         let model_name = repository::model_of(repository_name, model_name);
-        repository::load(&self.oip, &model_name, parameters.keys().map(String::as_str)).await?;
+        let given = |(name, parameter): (String, ModelRepositoryParameter)| {
+            let given = match parameter.parameter_choice {
+                Some(ParameterChoice::StringParam(text)) => Given::Text(text),
+                Some(ParameterChoice::BytesParam(file)) => Given::File(file),
+                Some(ParameterChoice::BoolParam(_) | ParameterChoice::Int64Param(_)) | None => Given::Other,
+            };
+            (name, given)
+        };
+        repository::load(&self.oip, &model_name, parameters.into_iter().map(given)).await?;
         Ok(Response::new(RepositoryModelLoadResponse { model_name, is_loaded: true }))
     }
 
@@ -230,18 +244,6 @@ impl GrpcInferenceService for OipService {
         let settings = if changes.is_empty() { log.settings() } else { log.update(&changes)? };
         Ok(Response::new(log_answer(&settings)))
     }
-}
-
-/// What the metadata of a call say about its answer.
-fn terms(metadata: &MetadataMap) -> Result<Terms, InferError> {
-    let mut terms = Terms::default();
-    let timeout = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok());
-    if let Some(timeout) = timeout.and_then(grpc_timeout) {
-        terms.limit(timeout);
-    }
-    terms.tenant = metadata.get(TENANT).map(|name| tenant(name.as_bytes())).transpose()?;
-    terms.trace = metadata.get(TRACEPARENT).and_then(|header| TraceId::parse(header.to_str().ok()?));
-    Ok(terms)
 }
 
 fn log_answer(settings: &LogSettings) -> LogSettingsResponse {

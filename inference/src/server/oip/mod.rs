@@ -14,6 +14,7 @@ mod infer;
 mod log;
 mod memory;
 mod outputs;
+mod overridden;
 mod parameters;
 mod repository;
 mod rest;

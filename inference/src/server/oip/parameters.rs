@@ -1,27 +1,11 @@
 //! Request parameters that this server understands, from either face of the protocol.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use proto::inference::{InferParameter, infer_parameter::ParameterChoice};
 use serde_json::Value;
 
 use crate::{InferError, Priority, Terms};
-
-/// Header and metadata key that names the tenant.
-pub(super) const TENANT: &str = "x-tenant-id";
-/// Longest name of a tenant.
-const TENANT_BYTES_MAX: usize = 128;
-
-/// The tenant a header names.
-pub(super) fn tenant(value: &[u8]) -> Result<Arc<str>, InferError> {
-    let name = std::str::from_utf8(value).ok().map(str::trim);
-    let name = name.filter(|name| !name.is_empty() && name.len() <= TENANT_BYTES_MAX);
-    let reason = || format!("must be 1 to {TENANT_BYTES_MAX} bytes of text");
-    name.map(Arc::from).ok_or_else(|| InferError::input(TENANT, reason()))
-}
 
 impl Terms {
     /// Takes the scheduling parameters `priority` (0 = default, 1 = most urgent) and `timeout` (microseconds in the
@@ -43,33 +27,6 @@ impl Terms {
             _ => {}
         }
         Ok(())
-    }
-
-    /// Answers are worthless after `timeout` from now.
-    pub(super) fn limit(&mut self, timeout: Duration) {
-        let until = Instant::now().checked_add(timeout);
-        self.deadline = match (self.deadline, until) {
-            (Some(old), Some(new)) => Some(old.min(new)),
-            (old, new) => old.or(new),
-        };
-    }
-}
-
-/// The value of a `grpc-timeout` header: up to eight digits and a unit.
-pub(super) fn grpc_timeout(value: &str) -> Option<Duration> {
-    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let number: u64 = digits.parse().ok()?;
-    match unit {
-        "H" => Some(Duration::from_secs(number * 3600)),
-        "M" => Some(Duration::from_secs(number * 60)),
-        "S" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_millis(number)),
-        "u" => Some(Duration::from_micros(number)),
-        "n" => Some(Duration::from_nanos(number)),
-        _ => None,
     }
 }
 
@@ -180,15 +137,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timeouts_are_read_as_the_specification_says() {
-        assert_eq!(grpc_timeout("100m"), Some(Duration::from_millis(100)));
-        assert_eq!(grpc_timeout("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
-        for bad in ["", "m", "1", "1x", "-1S", "999999999S", "1é"] {
-            assert_eq!(grpc_timeout(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
     fn priority_and_timeout_are_understood_and_the_rest_ignored() {
         let mut terms = Terms::default();
         terms.apply("priority", Parameter::Whole(1)).expect("number");
@@ -203,14 +151,6 @@ mod tests {
         assert!(terms.apply("user_id", Parameter::Whole(7)).is_err());
         terms.apply("timeout", Parameter::Whole(0)).expect("none");
         assert_eq!(terms.timeout, None);
-    }
-
-    #[test]
-    fn a_tenant_is_a_short_text() {
-        assert_eq!(tenant(b" clinic-7 ").as_deref(), Ok("clinic-7"));
-        for bad in [&b""[..], b"  ", b"\xff", &[b'a'; 129]] {
-            assert!(tenant(bad).is_err_and(|error| error.to_string().starts_with("x-tenant-id: ")));
-        }
     }
 
     #[test]

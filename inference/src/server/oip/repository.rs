@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Oip;
+use super::{
+    Oip,
+    overridden::{Given, Parameters},
+};
 use crate::{InferError, Repository};
 
 /// Said of a model that the repository does not have, in the words that clients match on.
@@ -15,14 +18,18 @@ pub(super) fn model_of(repository_name: String, model_name: String) -> String {
 
 /// Loads every version of `model` that the repository has, each the way it is loaded at the start: verified and
 /// warmed up before it answers. What serves now serves until then, and on when nothing better can be loaded.
-/// `parameters` are the names of those given.
-pub(super) async fn load<'a>(
+/// Where the server allows it, `parameters` may change how, or bring the model along.
+pub(super) async fn load(
     oip: &Oip,
     model: &str,
-    parameters: impl IntoIterator<Item = &'a str>,
+    parameters: impl IntoIterator<Item = (String, Given)>,
 ) -> Result<(), InferError> {
     check_name(model)?;
-    parameters.into_iter().try_for_each(check_parameter)?;
+    let mut said = Parameters::default();
+    for (name, given) in parameters.into_iter().filter(|(name, _)| Parameters::has(name)) {
+        check_allowed(oip, &name)?;
+        said.take(model, &name, given, oip.override_bytes_max())?;
+    }
     let Some(repository) = oip.repository().map(Arc::clone) else {
         return Err(InferError::Unsupported("this server has no model repository to load from".to_owned()));
     };
@@ -35,20 +42,37 @@ pub(super) async fn load<'a>(
     // A caller that leaves does not leave a model half loaded.
     let loaded = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        load_all(&oip, &*repository, &name)
+        load_all(&oip, &*repository, &name, said)
     });
     loaded.await.unwrap_or_else(|_| Err(failed(model, "loading panicked")))
 }
 
-fn load_all(oip: &Oip, repository: &dyn Repository, model: &str) -> Result<(), InferError> {
-    let candidates = repository.find(model).map_err(|reason| failed(model, &reason))?;
-    if candidates.is_empty() {
+fn load_all(oip: &Oip, repository: &dyn Repository, model: &str, said: Parameters) -> Result<(), InferError> {
+    let (config, graph) = said.parts()?;
+    let made = graph.as_ref().map(|(version, _)| version.to_string());
+    let found = match graph {
+        Some((version, graph)) => {
+            let taken = !oip.handle().versions(model).is_empty();
+            repository.make(model, version, &graph, taken).map(|made| vec![made])
+        }
+        None => repository.find(model),
+    };
+    let found = found.map_err(|reason| failed(model, &reason))?;
+    if found.is_empty() {
         return Err(failed(model, NOT_POLLED));
     }
-    candidates.into_iter().try_for_each(|candidate| match oip.handle().install(candidate) {
+    config.apply(found)?.into_iter().try_for_each(|candidate| match oip.handle().install(candidate) {
         Err(InferError::Unavailable { name: _, reason }) => Err(failed(model, &reason)),
         other => other,
-    })
+    })?;
+    // What was sent along before under this name is not what its sender asks for now.
+    let others = oip
+        .handle()
+        .versions(model)
+        .into_iter()
+        .filter(|version| made.as_ref().is_some_and(|made| made != version));
+    others.for_each(|version| oip.handle().forget(model, &version));
+    Ok(())
 }
 
 /// Takes `model` out of service. Whoever unloads a model that is not there has what they want.
@@ -62,12 +86,12 @@ fn check_name(model: &str) -> Result<(), InferError> {
     if model.is_empty() { Err(InferError::input("model_name", "must not be empty")) } else { Ok(()) }
 }
 
-/// A model sent along would come without manifest, golden outputs and card.
-fn check_parameter(name: &str) -> Result<(), InferError> {
-    if name == "config" || name.starts_with("file:") {
+/// A model sent along comes without manifest, golden outputs and card: whoever runs the server decides about that.
+fn check_allowed(oip: &Oip, name: &str) -> Result<(), InferError> {
+    if oip.override_bytes_max() == 0 {
         let text = format!(
             "load with '{name}' is not offered: a model is loaded as the repository has it, verified; add a \
-             bundle there and load it without parameters"
+             bundle there and load it without parameters (or let clients send models: server.load_override_bytes_max)"
         );
         return Err(InferError::Unsupported(text));
     }

@@ -16,6 +16,8 @@ use crate::{Handle, Repository};
 pub struct OipOptions {
     /// Where models come from that a client asks to load.
     pub repository: Option<Arc<dyn Repository>>,
+    /// Bytes of a model that a client may send along with a load; 0: models come from the repository alone.
+    pub override_bytes_max: usize,
     /// Folder of the shared memory objects that clients may register; none: shared memory is off.
     pub shared_memory: Option<PathBuf>,
     /// What puts changed log settings into effect.
@@ -37,6 +39,7 @@ pub struct Oip {
 struct Shared {
     handle: Handle,
     repository: Option<Arc<dyn Repository>>,
+    override_bytes_max: usize,
     loading: Arc<Mutex<()>>,
     regions: Option<Regions>,
     trace: Tracing,
@@ -52,11 +55,12 @@ impl fmt::Debug for Shared {
 impl Oip {
     /// The protocol over `handle`.
     pub fn new(handle: Handle, options: OipOptions) -> Self {
-        let OipOptions { repository, shared_memory, log } = options;
+        let OipOptions { repository, override_bytes_max, shared_memory, log } = options;
         let shared = Shared {
             regions: shared_memory.map(|folder| Regions::new(folder, handle.limits().regions_max)),
             handle,
             repository,
+            override_bytes_max,
             loading: Arc::default(),
             trace: Tracing::default(),
             log: Log::new(log),
@@ -71,6 +75,11 @@ impl Oip {
 
     pub(super) fn repository(&self) -> Option<&Arc<dyn Repository>> {
         self.shared.repository.as_ref()
+    }
+
+    /// Bytes of a model that a client may send along.
+    pub(super) fn override_bytes_max(&self) -> usize {
+        self.shared.override_bytes_max
     }
 
     /// Held while a model is loaded: loads run one after another.

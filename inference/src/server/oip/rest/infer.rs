@@ -21,8 +21,8 @@ use crate::{
             decode::{self, Subject},
             memory::Reader,
             outputs::{self, Wanted},
-            parameters::{self, TENANT},
         },
+        terms::{TENANT, tenant},
     },
     traceparent::TRACEPARENT,
 };
@@ -53,7 +53,7 @@ pub(super) async fn infer(
     } else {
         incoming.understand(&oip, &model)?
     };
-    let tenant = headers.get(TENANT).map(|name| parameters::tenant(name.as_bytes())).transpose()?;
+    let tenant = headers.get(TENANT).map(|name| tenant(name.as_bytes())).transpose()?;
     let trace = headers.get(TRACEPARENT).and_then(|header| TraceId::parse(header.to_str().ok()?));
     let terms = Terms { tenant, trace, ..std::mem::take(&mut asked.terms) };
     let response = handle.infer_by(&route, tensors, terms).await?;

@@ -8,13 +8,18 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{answer, object, path, written};
 use crate::{
     InferError,
-    server::oip::{Oip, describe, memory, repository},
+    server::oip::{
+        Oip, describe, memory,
+        overridden::{FILE, Given},
+        repository,
+    },
 };
 
 /// Repository, model or region of a path.
@@ -68,9 +73,22 @@ async fn load(
 ) -> Result<Response, InferError> {
     let Target { model, region: _ } = path(target)?;
     let asked = object(&oip, &headers, body).await?;
-    let parameters = asked.get("parameters").and_then(Value::as_object).map(Map::keys);
-    repository::load(&oip, &model, parameters.into_iter().flatten().map(String::as_str)).await?;
+    let parameters = asked.get("parameters").and_then(Value::as_object);
+    let given = |(name, value): (&String, &Value)| (name.clone(), given(name, value));
+    repository::load(&oip, &model, parameters.into_iter().flatten().map(given)).await?;
     Ok(Json(json!({ "name": model, "load": true })).into_response())
+}
+
+/// JSON has no bytes: what is a file is written in base64.
+fn given(name: &str, value: &Value) -> Given {
+    match (value.as_str(), name.starts_with(FILE)) {
+        (Some(text), false) => Given::Text(text.to_owned()),
+        (Some(text), true) => match BASE64_STANDARD.decode(text) {
+            Ok(file) => Given::File(file.into()),
+            Err(_) => Given::Other,
+        },
+        (None, _) => Given::Other,
+    }
 }
 
 async fn unload(

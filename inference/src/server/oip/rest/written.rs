@@ -240,6 +240,7 @@ pub(super) struct Config<'a> {
     default_model_filename: &'a str,
     parameters: BTreeMap<&'a str, Value>,
     model_transaction_policy: Value,
+    response_cache: Value,
 }
 
 #[derive(Serialize)]
@@ -307,6 +308,7 @@ impl<'a> From<&'a ModelConfig> for Config<'a> {
                 .map(|(key, value)| (key, json!({ "string_value": value.string_value })))
                 .collect(),
             model_transaction_policy: json!({ "decoupled": transactions.decoupled }),
+            response_cache: json!({ "enable": config.response_cache.is_some_and(|cache| cache.enable) }),
         }
     }
 }
