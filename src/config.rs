@@ -19,6 +19,7 @@ use figment::{
     value::{Dict, Value},
 };
 use models::bundle::{PublicKey, Trust};
+use registry::{RegistryError, artifacts::Location};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -60,6 +61,9 @@ pub(crate) struct Server {
     /// Whether clients on this machine may hand over tensors in shared memory (`/dev/shm`). They then choose which
     /// objects there are read and written.
     pub(crate) shared_memory: bool,
+    /// Bytes of a model that clients of the Open Inference Protocol may send along when they ask for it to be loaded;
+    /// 0: none, and no configuration either.
+    pub(crate) load_override_bytes_max: usize,
     /// Requests that one tenant (`x-tenant-id`) may have under way at once.
     pub(crate) tenant_requests_max: usize,
 }
@@ -87,8 +91,10 @@ pub(crate) struct Models {
 pub(crate) struct Registry {
     /// `sqlite:PATH` or `postgres://user:password@host/database`; empty: a SQLite file in the data folder.
     pub(crate) database: Secret,
-    /// Folder of artifacts; empty: in the data folder.
-    pub(crate) artifacts: PathBuf,
+    /// Folder of artifacts, or `s3://bucket/prefix` with credentials in `AWS_*`; empty: a folder in the data folder.
+    pub(crate) artifacts: String,
+    /// Address of the bucket's server, such as `https://s3.example.org`; empty: that of `AWS_ENDPOINT_URL`, or Amazon's.
+    pub(crate) artifacts_endpoint: String,
     /// How long what nobody needs any more is kept.
     pub(crate) retention: Retention,
 }
@@ -146,6 +152,7 @@ impl Default for Config {
                 http: SocketAddr::from(([127, 0, 0, 1], 8080)),
                 shutdown_grace_ms: 10_000,
                 shared_memory: false,
+                load_override_bytes_max: 0,
                 tenant_requests_max: inference::Limits::default().tenant_requests_max,
             },
             auth: Auth::default(),
@@ -158,7 +165,8 @@ impl Default for Config {
             },
             registry: Registry {
                 database: Secret::default(),
-                artifacts: PathBuf::new(),
+                artifacts: String::new(),
+                artifacts_endpoint: String::new(),
                 retention: Retention::default(),
             },
             services: Services {
@@ -252,6 +260,9 @@ impl Config {
         if let Err(error) = self.registry_url() {
             faults.push(format!("registry.database: {error}"));
         }
+        if let Err(error) = self.artifacts() {
+            faults.push(error.to_string());
+        }
         self.check_vectors(faults);
         self.scheduling.iter().for_each(|(name, scheduling)| scheduling.check(name, faults));
         self.check_keeping(faults);
@@ -290,12 +301,18 @@ impl Config {
         }
     }
 
+    /// Whether there is a registry to look into; a look makes none.
+    pub(crate) fn has_registry(&self) -> bool {
+        !self.registry.database.reveal().is_empty() || self.data_dir.join("registry.sqlite").is_file()
+    }
+
     /// The registry's artifacts.
-    pub(crate) fn artifacts_dir(&self) -> PathBuf {
-        if self.registry.artifacts.as_os_str().is_empty() {
-            return self.data_dir.join("artifacts");
+    pub(crate) fn artifacts(&self) -> Result<Location, RegistryError> {
+        let Registry { artifacts, artifacts_endpoint, .. } = &self.registry;
+        if artifacts.is_empty() && artifacts_endpoint.is_empty() {
+            return Ok(Location::Folder(self.data_dir.join("artifacts")));
         }
-        self.registry.artifacts.clone()
+        Location::read(artifacts, artifacts_endpoint)
     }
 
     /// Folders to look for bundles in.
@@ -442,6 +459,18 @@ mod tests {
         assert!(message.contains("embedded") && message.contains("qdrant"), "{message}");
         let message = load("[vectors]\nqdrant_url = \"pass:word@host\"\n").expect_err("no URL").to_string();
         assert!(!message.contains("pass:word"), "{message}");
+    }
+
+    #[test]
+    fn artifacts_are_in_the_data_folder_or_where_one_key_says() {
+        let own = Config::default().data_dir.join("artifacts");
+        assert_eq!(load("").expect("valid").artifacts().expect("a folder"), Location::Folder(own));
+        let text = "[registry]\nartifacts = \"s3://models/a\"\n";
+        assert!(matches!(load(text).expect("valid").artifacts(), Ok(Location::Bucket { .. })));
+        for wrong in ["artifacts = \"s3://\"", "artifacts_endpoint = \"http://s3.example.org\""] {
+            let message = load(&format!("[registry]\n{wrong}\n")).expect_err("refused").to_string();
+            assert!(message.contains("registry.artifacts"), "{message}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod keeping;
 mod logging;
 mod mlflow;
 mod paths;
+mod registrar;
 mod scheduling;
 mod secret;
 mod trail;

@@ -28,7 +28,6 @@ use crate::{gateway, keeping::Auth, mlflow};
 /// Where a caller's token stands.
 const ASK: &str = "this server asks for a token: send the header `authorization: Bearer TOKEN` \
                    (an admin makes one with `manpasik tokens create`)";
-const NOBODY: &str = "the token is not one of this registry, or it has ended: ask an admin for a new one";
 
 /// The one who decides. Clones share everything.
 #[derive(Clone)]
@@ -89,7 +88,7 @@ impl Access {
         let token = given.to_str().ok().and_then(mlflow::token).ok_or(Refusal::Unknown(ASK))?;
         match self.0.of(&token).await {
             Ok(Some(holder)) => Ok(holder),
-            Ok(None) => Err(Refusal::Unknown(NOBODY)),
+            Ok(None) => Err(Refusal::Unknown(mlflow::NOBODY)),
             Err(error) => {
                 tracing::error!(%error, "tokens cannot be looked up");
                 Err(Refusal::Failed)

@@ -117,6 +117,8 @@ const ROUTES: &[(&str, Need, Need)] = &[
     ("/v1/predictions/{id}/outcome", ADMINS, Need::Token),
     ("/v1/models/{name}/accuracy", READERS, ADMINS),
     ("/v1/models/{name}/drift", READERS, ADMINS),
+    // Who may approve, release and set policies is said once more by the registry.
+    ("/v1/registry/*", READERS, MAKERS),
     // MLflow searches by POST; what is written is judged once more by the registry.
     ("/api/2.0/*", READERS, MAKERS),
     ("/v2", Need::Token, ADMINS),

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use inference::{
+    Handle,
     drift::{Closed, Figure},
     server::ai::trace::{Part, Traced},
 };
@@ -16,7 +17,7 @@ use serde_json::json;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::recorder::now_ms;
+use super::{drift::Alarms, recorder::now_ms};
 
 /// Answers that wait to be written; further ones are dropped and counted.
 pub(super) const ANSWERS_MAX: usize = 4_096;
@@ -37,18 +38,13 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Writes what comes through both queues until it is stopped; payloads where there is a cipher.
+    /// Writes what comes through both queues until it is stopped.
     pub(super) fn start(
-        registry: Registry,
-        cipher: Option<Arc<Cipher>>,
+        writer: Writer,
         answers: mpsc::Receiver<Traced>,
         windows: mpsc::Receiver<Closed>,
     ) -> Self {
-        metrics::describe_counter!(WRITTEN, "Predictions written down");
-        metrics::describe_counter!(LOST, "Predictions that the database did not take");
         let stop = CancellationToken::new();
-        let (written, lost) = (metrics::counter!(WRITTEN), metrics::counter!(LOST));
-        let writer = Writer { registry, cipher, written, lost, failing: false };
         let task = tokio::spawn(writer.run(answers, windows, stop.clone()));
         Self { stop, task }
     }
@@ -62,15 +58,26 @@ impl Keeper {
     }
 }
 
-struct Writer {
+/// What writes, and whom alarms concern.
+pub(super) struct Writer {
     registry: Registry,
+    handle: Handle,
     cipher: Option<Arc<Cipher>>,
+    alarms: Alarms,
     written: Counter,
     lost: Counter,
     failing: bool,
 }
 
 impl Writer {
+    /// Writes into `registry`, payloads where there is a cipher.
+    pub(super) fn new(registry: Registry, handle: Handle, cipher: Option<Arc<Cipher>>) -> Self {
+        metrics::describe_counter!(WRITTEN, "Predictions written down");
+        metrics::describe_counter!(LOST, "Predictions that the database did not take");
+        let (written, lost) = (metrics::counter!(WRITTEN), metrics::counter!(LOST));
+        Self { registry, handle, cipher, alarms: Alarms::default(), written, lost, failing: false }
+    }
+
     async fn run(
         mut self,
         mut answers: mpsc::Receiver<Traced>,
@@ -125,8 +132,12 @@ impl Writer {
     }
 
     async fn keep(&mut self, closed: &Closed) {
-        if let Err(error) = self.registry.drift_add(&window(closed)).await {
-            self.failed(&error, 0);
+        // The release is taken back even if the database does not take the figures.
+        let noted = self.alarms.note(&self.registry, &self.handle, closed).await;
+        for written in [noted, self.registry.drift_add(&window(closed)).await] {
+            if let Err(error) = written {
+                self.failed(&error, 0);
+            }
         }
     }
 
@@ -142,12 +153,12 @@ fn rows(
     answer: Traced,
     cipher: Option<&Cipher>,
 ) -> Result<(Vec<Prediction>, Option<Payload>), RegistryError> {
-    let Traced { id, rpc, tenant, cohort, at_ms, parts, request, answer } = answer;
+    let Traced { id, rpc, tenant, cohort, at_ms, parts, request, answer, beside } = answer;
     let request = request();
     let input_sha256 = digest(&request);
     let cohort = cohort.map(|cohort| cohort.name()).unwrap_or_default();
     let prediction = |(part, of): (i32, Part)| {
-        let Part { model, output, interval, classes } = of;
+        let Part { model, output, interval, probability, classes } = of;
         Prediction {
             id: id.clone(),
             part,
@@ -157,6 +168,7 @@ fn rows(
             input_sha256: input_sha256.clone(),
             output,
             interval,
+            probability,
             classes,
             cohort: cohort.clone(),
             tenant: tenant.clone(),
@@ -167,7 +179,8 @@ fn rows(
     let predictions = (0..).zip(parts).map(prediction).collect();
     let payload = match (cipher, answer) {
         (Some(cipher), Some(answer)) => {
-            let (request, answer) = (cipher.seal(&id, request)?, cipher.seal(&id, answer())?);
+            let whole = [request, beside.map(|beside| beside()).unwrap_or_default()].concat();
+            let (request, answer) = (cipher.seal(&id, whole)?, cipher.seal(&id, answer())?);
             Some(Payload { id, request, answer, at_ms })
         }
         (_, None) | (None, _) => None,

@@ -3,11 +3,13 @@
 //! `build` binds both ports and starts inference and the services; `run` serves until the
 //! given future ends, then drains. Tests and the demonstration use the same two calls.
 
+mod drift;
 pub(crate) mod engines;
 mod gates;
 mod keeper;
 mod measurements;
 pub(crate) mod models;
+mod overridden;
 pub(crate) mod recorder;
 mod registered;
 mod release;
@@ -20,12 +22,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use axum::Router;
 use embeddings::VectorStore;
-use inference::{
-    drift::Thresholds,
-    server::{
-        self,
-        oip::{Oip, OipOptions},
-    },
+use inference::server::{
+    self,
+    oip::{Oip, OipOptions},
 };
 use proto::manpasik::v1::{
     ai_inference_service_client::AiInferenceServiceClient,
@@ -51,7 +50,7 @@ use crate::{
     commands,
     config::Config,
     gateway::{self, Clients},
-    logging, mlflow, trail,
+    logging, mlflow, registrar, trail,
 };
 
 /// Largest gRPC message of the typed services: a photo and its frame, or a batch of vectors.
@@ -90,6 +89,7 @@ impl App {
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("cannot create the data folder `{}`", config.data_dir.display()))?;
         let registry = open_registry(config).await?;
+        overridden::clear(config);
         let (inference, shelf) = models::start(config).await?;
         let handle = inference.handle();
         let oip = oip(config, handle.clone(), &shelf);
@@ -130,7 +130,7 @@ impl App {
         }
         let clients = clients(local, knowledge, food, client, vector_service);
         let access = access(config, &registry).await?;
-        let http_routes = http_routes(&oip, &registry, clients, access.as_ref());
+        let http_routes = http_routes(config, &oip, &registry, clients, access.as_ref());
         Ok(Self {
             inference,
             oip,
@@ -212,6 +212,7 @@ impl App {
 fn oip(config: &Config, handle: inference::Handle, shelf: &Arc<models::Shelf>) -> Oip {
     let options = OipOptions {
         repository: Some(Arc::clone(shelf) as Arc<dyn inference::Repository>),
+        override_bytes_max: config.server.load_override_bytes_max,
         shared_memory: config.server.shared_memory.then(|| SHARED_MEMORY.into()),
         log: Some(logging::control()),
     };
@@ -238,11 +239,18 @@ fn clients(
 }
 
 /// Everything the HTTP port carries; to those who may, where that is asked.
-fn http_routes(oip: &Oip, registry: &Registry, clients: Clients, access: Option<&Access>) -> Router {
+fn http_routes(
+    config: &Config,
+    oip: &Oip,
+    registry: &Registry,
+    clients: Clients,
+    access: Option<&Access>,
+) -> Router {
     let routes = server::http_routes(oip)
         .merge(mlflow::router(registry))
         .merge(trail::router(registry))
-        .merge(gateway::router(clients));
+        .merge(registrar::router(registry, config))
+        .merge(gateway::router(clients, registrar::described()));
     match access {
         Some(access) => access.over(routes),
         None => routes,
@@ -262,18 +270,14 @@ fn watch(
         ai.set_trace(server::ai::trace::Trace::new(answers, cipher.is_some()));
     }
     let (windows, closed) = mpsc::channel(keeper::WINDOWS_MAX);
-    let thresholds = Thresholds {
-        rows: config.drift.rows,
-        index_max: config.drift.stability_index_max,
-        distance_max: config.drift.distance_max,
-    };
     let told = move |window| {
         if windows.try_send(window).is_err() {
             tracing::warn!("a window of drift was not written down: the database is behind");
         }
     };
-    handle.watch_drift(thresholds, Box::new(told)).context("cannot watch for drift")?;
-    Ok(Keeper::start(registry.clone(), cipher, waiting, closed))
+    handle.watch_drift(drift::thresholds(&config.drift), Box::new(told)).context("cannot watch for drift")?;
+    let writer = keeper::Writer::new(registry.clone(), handle.clone(), cipher);
+    Ok(Keeper::start(writer, waiting, closed))
 }
 
 /// Who may call, where that is asked.
@@ -293,7 +297,7 @@ async fn access(config: &Config, registry: &Registry) -> anyhow::Result<Option<A
 /// The registry, with runs that were killed marked as such.
 pub(crate) async fn open_registry(config: &Config) -> anyhow::Result<Registry> {
     let url = config.registry_url()?;
-    let registry = Registry::open(&url, &config.artifacts_dir()).await;
+    let registry = Registry::open(&url, &config.artifacts()?).await;
     let registry = registry.with_context(|| format!("cannot open the registry at `{url:?}`"))?;
     registry.runs().sweep(recorder::now_ms()).await?;
     Ok(registry)

@@ -2,6 +2,7 @@
 
 use std::{num::NonZero, sync::Arc, thread};
 
+use axum::body::Bytes;
 use inference::{Candidate, Limits, ModelSource, ModelState, ModelStatus, Repository, Server};
 use models::{
     Bundle, Engine,
@@ -9,7 +10,7 @@ use models::{
 };
 use registry::{Catalogue, Entry};
 
-use super::engines;
+use super::{engines, overridden::Overridden};
 use crate::config::Config;
 
 /// Instances of one small model that are worth their memory.
@@ -24,7 +25,8 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<(Server, Arc<Shelf>
 
 fn load(config: Config) -> (Server, Arc<Shelf>) {
     let engines = engines::all(&config).into_iter().map(Arc::from).collect();
-    let shelf = Shelf { config, engines };
+    let overridden = Overridden::new(&config);
+    let shelf = Shelf { config, engines, overridden };
     let catalogue = shelf.scan();
     let (sound, refused): (Vec<_>, Vec<_>) =
         catalogue.entries().iter().partition(|entry| entry.bundle().is_some());
@@ -39,6 +41,7 @@ fn load(config: Config) -> (Server, Arc<Shelf>) {
 pub(crate) struct Shelf {
     config: Config,
     engines: Vec<Arc<dyn Engine>>,
+    overridden: Overridden,
 }
 
 impl Shelf {
@@ -76,6 +79,20 @@ impl Repository for Shelf {
             Some(reason) if sound.is_empty() => Err(reason.to_owned()),
             _ => Ok(sound),
         }
+    }
+
+    fn make(&self, model: &str, version: u64, graph: &Bytes, taken: bool) -> Result<Candidate, String> {
+        let made = self.overridden.make(&self.config, (model, version), graph, taken);
+        let (bundle, folder) = made.map_err(|error| format!("{error:#}"))?;
+        let source = source(&bundle, &self.engines, &self.config);
+        let load = source.load;
+        // The folder goes when nothing can be loaded from it any more.
+        let load = Box::new(move || {
+            let _kept = &folder;
+            load()
+        });
+        let source = ModelSource { version: version.to_string(), load, ..source };
+        Ok(Candidate { source, live: true })
     }
 }
 

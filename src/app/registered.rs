@@ -1,5 +1,6 @@
 //! Keeps what this process serves in step with the registry: a version that passed its gates answers by its number,
-//! the live one also for the model's name.
+//! the live one also for the model's name. It looks four times a second, and at once where the database brings word of
+//! a change.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,8 +13,9 @@ use anyhow::Context;
 use inference::Handle;
 use models::Bundle;
 use registry::{Registry, State, versions::Version};
+use tokio::sync::watch;
 
-use super::{gates, models::Shelf, release::Releases};
+use super::{drift, gates, models::Shelf, release::Releases};
 use crate::config::Config;
 
 /// Time between two looks at the registry.
@@ -33,45 +35,77 @@ struct Loaded {
 
 type Done = BTreeMap<(String, i64), Loaded>;
 
+/// Begins the names of folders that a version is laid out in.
+const PART: &str = ".part";
+
 /// Runs the gates, follows the registry and moves releases until it is dropped: side by side, so that neither an
 /// examination of minutes nor a model that takes long to load holds up a rollback.
 pub(super) async fn follow(config: Config, registry: Registry, handle: Handle, shelf: Arc<Shelf>) {
-    if let Err(error) = gates::recover(&registry).await {
+    if let Err(error) = gates::recover(&config, &registry).await {
         tracing::error!(error = format!("{error:#}"), "interrupted examinations were not put back");
     }
+    let (word, heard) = watch::channel(());
+    let listening = async {
+        let mut changes = registry.changes();
+        loop {
+            changes.next().await;
+            word.send_replace(());
+        }
+    };
     let serving = async {
-        let (mut done, mut told) = (Done::new(), false);
+        let (mut done, mut rest) = (Done::new(), Rest::new(&heard));
         loop {
             let step = serve(&config, &registry, &handle, &shelf, &mut done).await;
-            rest(step, "the registry cannot be followed", &mut told).await;
+            rest.after(step, "the registry cannot be followed").await;
         }
     };
     let examining = async {
-        let mut told = false;
+        let mut rest = Rest::new(&heard);
         loop {
             let step = gates::run_waiting(&config, &registry).await;
-            rest(step, "uploads cannot be examined", &mut told).await;
+            rest.after(step, "uploads cannot be examined").await;
         }
     };
     let releasing = async {
-        let (mut releases, mut told) = (Releases::default(), false);
+        let (mut releases, mut rest) = (Releases::default(), Rest::new(&heard));
         loop {
-            let step = releases.look(&registry, &handle).await;
-            rest(step, "releases cannot be followed", &mut told).await;
+            let step = async {
+                releases.look(&registry, &handle).await?;
+                drift::set_thresholds(&config.drift, &registry, &handle).await
+            };
+            let step = step.await;
+            rest.after(step, "releases cannot be followed").await;
         }
     };
-    tokio::join!(serving, examining, releasing);
+    tokio::join!(listening, serving, examining, releasing);
 }
 
-/// Waits for the next look. A failure is said once and not four times a second, until a step succeeds again.
-async fn rest(step: anyhow::Result<()>, what: &str, told: &mut bool) {
-    if let Err(error) = &step
-        && !*told
-    {
-        tracing::error!(error = format!("{error:#}"), "{what}");
+/// The time between two looks.
+struct Rest {
+    heard: watch::Receiver<()>,
+    /// Whether it was said that the last look failed.
+    told: bool,
+}
+
+impl Rest {
+    fn new(heard: &watch::Receiver<()>) -> Self {
+        Self { heard: heard.clone(), told: false }
     }
-    *told = step.is_err();
-    tokio::time::sleep(LOOK).await;
+
+    /// Waits for the next look, or for word of a change. A failure is said once and not four times a second, until a step
+    /// succeeds again.
+    async fn after(&mut self, step: anyhow::Result<()>, what: &str) {
+        if let Err(error) = &step
+            && !self.told
+        {
+            tracing::error!(error = format!("{error:#}"), "{what}");
+        }
+        self.told = step.is_err();
+        if self.told {
+            return tokio::time::sleep(LOOK).await;
+        }
+        let _ = tokio::time::timeout(LOOK, self.heard.changed()).await;
+    }
 }
 
 async fn serve(
@@ -139,7 +173,9 @@ async fn load(config: &Config, registry: &Registry, version: &Version) -> anyhow
     if !folder.is_dir() {
         let parent = folder.parent().map_or_else(PathBuf::new, PathBuf::from);
         tokio::fs::create_dir_all(&parent).await?;
-        let part = tempfile::Builder::new().prefix(".part").tempdir_in(&parent)?;
+        // Nobody else lays out here: it is what a killed process left.
+        gates::remove_begun(&parent, PART)?;
+        let part = tempfile::Builder::new().prefix(PART).tempdir_in(&parent)?;
         registry.version_bundle(version, part.path()).await?;
         tokio::fs::rename(part.keep(), &folder).await.with_context(|| folder.display().to_string())?;
     }

@@ -113,6 +113,9 @@ pub(crate) struct Gate {
     /// Folder the bundle is written to.
     #[arg(long)]
     pub(crate) out: PathBuf,
+    /// The files are one graph that nobody has described.
+    #[arg(long)]
+    pub(crate) bare: bool,
     /// Policy of the model; none: the default one.
     #[arg(long)]
     pub(crate) policy: Option<PathBuf>,
@@ -239,17 +242,24 @@ pub(crate) enum ModelsCommand {
     Registry(RegistryCommand),
     #[command(flatten)]
     Watch(WatchCommand),
-    /// Every bundle found, with its state.
+    /// Every bundle found and every registered version, with its state.
     List,
-    /// Signature, metrics and card of one model.
+    /// Signature, metrics and card of one model; of a registered version also who made and approved it.
     Show {
         /// Model name.
         name: String,
+        /// Number of a registered version; none: the bundle that serves.
+        #[arg(long, value_name = "N")]
+        version: Option<i64>,
     },
-    /// Open bundles, check hashes and signature, load them and compare the golden outputs.
+    /// Open bundles, check hashes and signature, load them and compare the golden outputs. Of a registered version, read
+    /// every file again and compare it with what was registered and what the audit says.
     Verify {
         /// Model name or bundle folder; none: every bundle found.
         bundle: Option<String>,
+        /// Number of a registered version of that model.
+        #[arg(requires = "bundle")]
+        number: Option<i64>,
     },
     /// Download and convert a model that is too large to ship (food, text).
     Fetch {
@@ -346,8 +356,12 @@ pub(crate) enum VectorsCommand {
 pub(crate) enum BenchCommand {
     /// The serving budgets, beside a bare echo started for the purpose (about five minutes).
     Serve(BenchServe),
+    /// Most of what the server can do, for an hour, while its model is swapped; fails if a request fails or memory grows.
+    Soak(BenchSoak),
     /// The vector store on synthetic vectors, beside the bare index library and plain memory.
     Vectors(BenchVectors),
+    /// The registry with many versions: search and lookup of aliases.
+    Registry(BenchRegistry),
     /// The bare echo that the others are compared with.
     #[command(hide = true)]
     Echo,
@@ -373,6 +387,17 @@ pub(crate) struct BenchServe {
     pub(crate) only: Vec<String>,
 }
 
+/// Arguments of `bench soak`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchSoak {
+    /// Seconds of the run.
+    #[arg(long, default_value_t = 3600.0)]
+    pub(crate) seconds: f64,
+    /// Seconds between two swaps of the model.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) swap_every: f64,
+}
+
 /// Arguments of `bench vectors`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchVectors {
@@ -388,6 +413,20 @@ pub(crate) struct BenchVectors {
     /// A program that measures another index on the same vectors, such as the one of benches/hnsw_alone.
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) peer: Option<PathBuf>,
+}
+
+/// Arguments of `bench registry`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchRegistry {
+    /// Versions, a hundred a model.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    pub(crate) versions: u64,
+    /// Calls of each kind.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    pub(crate) calls: u64,
+    /// A PostgreSQL server, where a schema of its own is made and left; none: SQLite in a file.
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
 }
 
 /// Arguments of `predict`.

@@ -49,6 +49,16 @@ pub(crate) enum RegistryCommand {
         /// Name of the registered model.
         name: Option<String>,
     },
+    /// A registered version beside another one: class of the change, settings, tensors, weights and files that differ,
+    /// figures of the card with their difference, outcomes of the gates.
+    Diff {
+        /// Name of the registered model.
+        name: String,
+        /// Number of the version.
+        number: i64,
+        /// Number of the version it is compared with; none: what is live, a registered version or a bundle.
+        beside: Option<i64>,
+    },
     /// What the gates found in a registered version.
     Report {
         /// Name of the registered model.

@@ -46,7 +46,7 @@ async fn session(config: &Config, token: Option<&str>) -> anyhow::Result<Session
     let session = Session::at_hand(config, token).await?;
     let Session { registry, caller } = session;
     registry.close().await?;
-    let registry = Registry::open_for_keeping(&config.registry_url()?, &config.artifacts_dir()).await?;
+    let registry = Registry::open_for_keeping(&config.registry_url()?, &config.artifacts()?).await?;
     Ok(Session { registry, caller })
 }
 

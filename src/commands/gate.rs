@@ -20,10 +20,6 @@ use crate::{
     config::Config,
 };
 
-/// Processor time of an examination, seconds.
-const CPU_SECONDS_MAX: u64 = 480;
-/// Address space of an examination: libraries and weights, twice while a bundle is written and loaded.
-const MEMORY_BYTES_MAX: u64 = 24 << 30;
 /// Largest file it may write.
 const FILE_BYTES_MAX: u64 = 8 << 30;
 
@@ -41,13 +37,13 @@ pub(crate) fn settings(config: &Config) -> Config {
 
 /// Examines and prints the report as JSON.
 pub(crate) fn run(config: &Config, gate: &cli::Gate) -> anyhow::Result<()> {
-    limit()?;
-    let engines: Vec<Box<dyn Engine>> = engines::all(config);
-    let onnx: Option<OnnxEngine> = engines::onnx(config).ok();
     let policy = match &gate.policy {
         Some(file) => Policy::read(&fs::read_to_string(file)?)?,
         None => Policy::default(),
     };
+    limit(&policy.gates)?;
+    let engines: Vec<Box<dyn Engine>> = engines::all(config);
+    let onnx: Option<OnnxEngine> = engines::onnx(config).ok();
     let unsigned = policy.gates.unsigned.unwrap_or(config.models.trusted_keys.is_empty());
     let subject = Subject {
         model: &gate.model,
@@ -56,6 +52,7 @@ pub(crate) fn run(config: &Config, gate: &cli::Gate) -> anyhow::Result<()> {
         out: &gate.out,
         policy: &policy,
         unsigned,
+        bare: gate.bare,
         live: gate.live.as_deref(),
     };
     let mut found = examine(&subject, &engines, onnx.as_ref(), &config.trust());
@@ -102,13 +99,15 @@ fn frozen(config: &Config, out: &Path, live: Option<&Path>, bounds: &GateBounds)
     }
 }
 
-fn limit() -> anyhow::Result<()> {
-    for (resource, most) in [
-        (Resource::CPU, CPU_SECONDS_MAX),
-        (Resource::AS, MEMORY_BYTES_MAX),
-        (Resource::FSIZE, FILE_BYTES_MAX),
+fn limit(bounds: &GateBounds) -> anyhow::Result<()> {
+    let cpu = bounds.cpu_seconds_max;
+    for (resource, most, end) in [
+        // The first ends the process by a signal that says why, the second by force.
+        (Resource::CPU, cpu, cpu.saturating_add(5)),
+        (Resource::AS, bounds.memory_bytes_max, bounds.memory_bytes_max),
+        (Resource::FSIZE, FILE_BYTES_MAX, FILE_BYTES_MAX),
     ] {
-        setrlimit(resource, most, most).with_context(|| format!("cannot limit {}", resource.as_name()))?;
+        setrlimit(resource, most, end).with_context(|| format!("cannot limit {}", resource.as_name()))?;
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ mod show;
 pub(crate) mod tokens;
 pub(crate) mod train;
 pub(crate) mod vectors;
+mod versions;
 
 use std::io::Write;
 

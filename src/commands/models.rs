@@ -11,6 +11,7 @@ use models::{
     Bundle, Engine,
     bundle::{Quantisation, SecretKey},
 };
+use registry::versions::Version;
 use serde::Serialize;
 use training::{
     data::Store,
@@ -21,7 +22,7 @@ use training::{
 use crate::{
     app::engines,
     cli::{ModelsCommand, Variant},
-    commands::{predictions, print, print_json, registered, table},
+    commands::{predictions, print, print_json, registered, table, versions},
     config::Config,
 };
 
@@ -35,9 +36,15 @@ pub(crate) fn run(
     match command {
         ModelsCommand::Registry(command) => registered::run(config, command, token, json),
         ModelsCommand::Watch(command) => predictions::watch(config, command, token, json),
-        ModelsCommand::List => list(config, json),
-        ModelsCommand::Show { name } => show(config, name, json),
-        ModelsCommand::Verify { bundle } => verify(config, bundle.as_deref(), json),
+        ModelsCommand::List => list(config, token, json),
+        ModelsCommand::Show { name, version: None } => show(config, name, json),
+        ModelsCommand::Show { name, version: Some(number) } => {
+            versions::show(config, token, (name, *number), json)
+        }
+        ModelsCommand::Verify { bundle: Some(name), number: Some(number) } => {
+            versions::verify(config, token, (name, *number), json)
+        }
+        ModelsCommand::Verify { bundle, number: _ } => verify(config, bundle.as_deref(), json),
         ModelsCommand::Fetch { name, variant } => fetch(config, name, *variant),
         ModelsCommand::Quantise { bundle, out } => quantise(config, bundle, out.as_deref(), json),
         ModelsCommand::Reference { bundle } => reference(config, bundle),
@@ -55,17 +62,25 @@ struct Listed {
     state: &'static str,
     reason: String,
     synthetic: bool,
+    /// Number of a registered version; none of a bundle in a folder.
+    registered: Option<i64>,
 }
 
-fn list(config: &Config, json: bool) -> anyhow::Result<()> {
+fn list(config: &Config, token: Option<&str>, json: bool) -> anyhow::Result<()> {
     let catalogue = registry::Catalogue::scan(&config.bundle_dirs(), &config.trust());
-    let listed: Vec<Listed> = catalogue.entries().iter().map(listed).collect();
+    let mut listed: Vec<Listed> = catalogue.entries().iter().map(listed).collect();
+    listed.extend(versions::all(config, token)?.into_iter().map(registered_version));
     if json {
         return print_json(&listed);
     }
     let row = |item: &Listed| {
-        let synthetic = if item.synthetic { "synthetic" } else { "real" };
-        [&item.name, &item.version, &item.family, &item.engine, synthetic, item.state, &item.reason]
+        let data = match (item.registered, item.synthetic) {
+            (Some(_), _) => "",
+            (None, true) => "synthetic",
+            (None, false) => "real",
+        };
+        let version = item.registered.map_or_else(|| item.version.clone(), |number| number.to_string());
+        [&item.name, &version, &item.family, &item.engine, data, item.state, &item.reason]
             .map(str::to_owned)
             .into()
     };
@@ -84,6 +99,21 @@ fn listed(entry: &registry::Entry) -> Listed {
         state: if config.is_some() { "ready" } else { "unavailable" },
         reason: entry.reason().unwrap_or_default().to_owned(),
         synthetic: config.is_some_and(|config| config.synthetic),
+        registered: None,
+    }
+}
+
+/// Its engine and data are in its bundle, which `models show` reads.
+fn registered_version(version: Version) -> Listed {
+    Listed {
+        name: version.model,
+        version: version.version_id.unwrap_or_default(),
+        family: version.family.unwrap_or_default(),
+        engine: String::new(),
+        state: version.state.code(),
+        reason: version.reason,
+        synthetic: false,
+        registered: Some(version.number),
     }
 }
 

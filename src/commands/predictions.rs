@@ -103,10 +103,15 @@ async fn accuracy(session: &Session, name: &str, json: bool) -> anyhow::Result<(
     let number = |value: Option<f64>| value.map(|value| format!("{value:.3}")).unwrap_or_default();
     let rows = found.iter().map(|((version, cohort), figures)| {
         let cohort = trail::cohort_name(cohort).to_owned();
-        let shares = [figures.accuracy(), figures.coverage(), figures.mean_error()].map(number);
+        let shares =
+            [figures.accuracy(), figures.calibration_error(), figures.coverage(), figures.mean_error()]
+                .map(number);
         [version.clone(), cohort, figures.labelled.to_string()].into_iter().chain(shares).collect()
     });
-    print(&table(&["version", "cohort", "outcomes", "accuracy", "coverage", "mean error"], rows))
+    print(&table(
+        &["version", "cohort", "outcomes", "accuracy", "calibration error", "coverage", "mean error"],
+        rows,
+    ))
 }
 
 async fn drift(config: &Config, session: &Session, name: &str, json: bool) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! `manpasik models push|versions|report|approve|promote|rollback|policy|pin|audit`: the registry from the command line. It works on
+//! `manpasik models push|versions|diff|report|approve|promote|rollback|policy|pin|audit`: the registry from the command line. It works on
 //! the registry's database itself, so it needs no server; a running one follows within a second.
 
 use std::{collections::BTreeMap, path::Path};
@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use models::Bundle;
 use registry::{
     Act, Pin, Principal, Registry, RegistryError,
+    artifacts::{self, PUSHED},
     audit::Link,
     search::{Condition, Of, Op, Value},
     versions::{NewVersion, Query, Version},
@@ -17,8 +18,9 @@ use serde_json::json;
 use crate::{
     app::{self, recorder::now_ms},
     cli::RegistryCommand,
-    commands::{print, print_json, release, runtime, table},
+    commands::{print, print_json, release, runtime, table, versions},
     config::Config,
+    registrar::{self, told},
 };
 
 /// Most rows of a listing.
@@ -67,27 +69,37 @@ pub(crate) fn run(
 ) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let session = Session::open(config, token).await?;
-        let answer = answer(&session, command, json).await;
+        let answer = answer(config, &session, command, json).await;
         session.registry.close().await?;
         answer
     })
 }
 
-async fn answer(session: &Session, command: &RegistryCommand, json: bool) -> anyhow::Result<()> {
+async fn answer(
+    config: &Config,
+    session: &Session,
+    command: &RegistryCommand,
+    json: bool,
+) -> anyhow::Result<()> {
     let registry = &session.registry;
     match command {
         RegistryCommand::Push { folder, why } => show(&push(session, folder, why).await?, json),
         RegistryCommand::Versions { name } => versions(registry, name.as_deref(), json).await,
+        RegistryCommand::Diff { name, number, beside } => {
+            versions::diff(config, registry, (name, *number), *beside, json).await
+        }
         RegistryCommand::Report { name, number } => report(registry, name, *number, json).await,
         RegistryCommand::Approve { name, number, why } => {
             registry.approve(session.act(why), name, *number).await?;
             show(&registry.version(name, *number).await?, json)
         }
         RegistryCommand::Promote { name, number, way, why } => {
-            release::promote(session, (name, *number), *way, why).await?;
-            show(&registry.version(name, *number).await?, json)
+            let act = session.act(why);
+            show(&registrar::promote(config, registry, act, (name, *number), way.state()).await?, json)
         }
-        RegistryCommand::Rollback { name, why } => show(&release::back(session, name, why).await?, json),
+        RegistryCommand::Rollback { name, why } => {
+            show(&registry.take_back(session.act(why), name).await?, json)
+        }
         RegistryCommand::Policy { name, set, why } => {
             let policy = release::policy(session, name, set.as_deref(), why).await?;
             if json { print_json(&policy) } else { print(policy.to_toml().trim_end()) }
@@ -108,17 +120,9 @@ async fn answer(session: &Session, command: &RegistryCommand, json: bool) -> any
 
 fn show(version: &Version, json: bool) -> anyhow::Result<()> {
     if json {
-        return print_json(&as_json(version));
+        return print_json(&told::version(version));
     }
     print(&format!("{} is {}: {}", version.subject(), version.state.code(), version.reason))
-}
-
-fn as_json(version: &Version) -> serde_json::Value {
-    json!({
-        "name": version.model, "version": version.number, "version_id": version.version_id, "family": version.family,
-        "state": version.state.code(), "reason": version.reason, "user": version.user, "digest": version.digest,
-        "aliases": version.aliases, "tags": version.tags,
-    })
 }
 
 /// Puts a bundle folder into the artifact tree and registers it; the copy in the tree goes again.
@@ -132,26 +136,31 @@ async fn push(session: &Session, folder: &Path, why: &str) -> anyhow::Result<Ver
         }
         other => drop(other?),
     }
-    let place = format!("push/{}", bundle.digest());
-    let mut entries = tokio::fs::read_dir(folder).await?;
-    while let Some(entry) = entries.next_entry().await? {
-        let bytes = tokio::fs::read(entry.path()).await?;
-        let file = entry.file_name();
-        let body = futures::stream::iter([Ok::<_, std::io::Error>(bytes.into())]);
-        registry
-            .artifacts()
-            .put(&format!("{place}/{}", file.to_string_lossy()), body, None, now_ms())
-            .await?;
-    }
+    let place = format!("{PUSHED}/{}", bundle.digest());
+    let copied = copy(registry, &bundle, &place).await;
     let new = NewVersion {
         model: name,
         source: format!("pushed: {}", bundle.config().version),
         folder: place.clone(),
         ..NewVersion::default()
     };
-    let version = registry.version_create(session.act(why), &new).await;
+    let version = match copied {
+        Ok(()) => registry.version_create(session.act(why), &new).await.map_err(Into::into),
+        Err(error) => Err(error),
+    };
     registry.artifacts().delete(&place).await?;
-    Ok(version?)
+    version
+}
+
+/// The files of a bundle, to `place` of the artifact tree.
+async fn copy(registry: &Registry, bundle: &Bundle, place: &str) -> anyhow::Result<()> {
+    let mut entries = tokio::fs::read_dir(bundle.dir()).await?;
+    while let Some(entry) = entries.next_entry().await? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let body = artifacts::bytes_of(&entry.path()).await?;
+        registry.artifacts().put(&format!("{place}/{name}"), body, None, now_ms()).await?;
+    }
+    Ok(())
 }
 
 async fn versions(registry: &Registry, name: Option<&str>, json: bool) -> anyhow::Result<()> {
@@ -164,7 +173,7 @@ async fn versions(registry: &Registry, name: Option<&str>, json: bool) -> anyhow
         Query { conditions: name.map(named).into_iter().collect(), limit: ROWS_MAX, ..Query::default() };
     let found = registry.versions(&query).await?;
     if json {
-        return print_json(&found.iter().map(as_json).collect::<Vec<_>>());
+        return print_json(&found.iter().map(told::version).collect::<Vec<_>>());
     }
     let row = |version: &Version| {
         let number = version.number.to_string();
@@ -184,8 +193,7 @@ async fn report(registry: &Registry, name: &str, number: i64, json: bool) -> any
         );
     };
     if json {
-        let gates: serde_json::Value = serde_json::from_str(&report.to_json())?;
-        return print_json(&json!({"outcome": report.outcome(), "digest": report.digest, "gates": gates}));
+        return print_json(&told::report(&report));
     }
     let row = |gate: &registry::gates::Gate| {
         vec![gate.name.clone(), gate.outcome.code().to_owned(), gate.detail.clone()]
@@ -196,14 +204,7 @@ async fn report(registry: &Registry, name: &str, number: i64, json: bool) -> any
 async fn audit(registry: &Registry, name: Option<&str>, json: bool) -> anyhow::Result<()> {
     let links = registry.audit(0, name, ROWS_MAX).await?;
     if json {
-        let link = |link: &Link| {
-            let event = &link.event;
-            json!({
-                "position": link.position, "at_ms": event.at_ms, "who": event.who, "action": event.action,
-                "subject": event.subject, "digest": event.digest, "why": event.why, "hash": link.hash,
-            })
-        };
-        return print_json(&links.iter().map(link).collect::<Vec<_>>());
+        return print_json(&links.iter().map(told::link).collect::<Vec<_>>());
     }
     let row = |link: &Link| {
         let at = DateTime::<Utc>::from_timestamp_millis(link.event.at_ms);

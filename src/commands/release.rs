@@ -1,48 +1,27 @@
-//! Releasing, policies and pins from the command line; what carries a release on is a running server.
+//! How far to release, policies and pins from the command line; what carries a release on is a running server.
 
 use std::path::Path;
 
 use anyhow::Context;
-use registry::{
-    Registry, State,
-    policy::Policy,
-    versions::{LIVE, Version},
-};
-use serde_json::json;
+use registry::{Registry, State, policy::Policy};
 
 use super::registered::Session;
 use crate::{
     cli::Way,
     commands::{print, print_json, table},
+    registrar::told,
 };
 
-/// Moves a version on. Without a word which way, the careful one: callers are moved step by step where they have a
-/// version to be moved from.
-pub(super) async fn promote(
-    session: &Session,
-    (name, number): (&str, i64),
-    way: Way,
-    why: &str,
-) -> anyhow::Result<()> {
-    let registry = &session.registry;
-    let has_live = registry.model(name).await?.aliases.contains_key(LIVE);
-    let next = match way {
-        Way { shadow: true, .. } => State::Shadow,
-        Way { canary: true, .. } => State::Canary,
-        Way { now: true, .. } => State::Live,
-        Way { .. } if has_live => State::Canary,
-        Way { .. } => State::Live,
-    };
-    Ok(registry.step(session.act(why), name, number, next, "promoted").await?)
-}
-
-/// Takes back what is being released, or else the live version; gives back the version of which that tells most.
-pub(super) async fn back(session: &Session, name: &str, why: &str) -> anyhow::Result<Version> {
-    let registry = &session.registry;
-    if let Some(release) = registry.release(name).await? {
-        return Ok(registry.release_back(session.act(why), &release).await?);
+impl Way {
+    /// How far; none: as is careful.
+    pub(super) const fn state(self) -> Option<State> {
+        match self {
+            Self { shadow: true, .. } => Some(State::Shadow),
+            Self { canary: true, .. } => Some(State::Canary),
+            Self { now: true, .. } => Some(State::Live),
+            Self { .. } => None,
+        }
     }
-    Ok(registry.rollback(session.act(why), name).await?.1)
 }
 
 /// The policy of a model, after it was set from a file.
@@ -60,10 +39,10 @@ pub(super) async fn policy(
 
 /// What of a model is pinned.
 pub(super) async fn pins(registry: &Registry, name: &str, json: bool) -> anyhow::Result<()> {
-    let pins = registry.pins().await?.into_iter().filter(|pin| pin.model == name);
+    let pins = registry.pins().await?;
     if json {
-        let pin = |pin: registry::Pin| json!({"cartridge": pin.cartridge, "version": pin.number});
-        return print_json(&pins.map(pin).collect::<Vec<_>>());
+        return print_json(&told::pins(pins, name)["pins"]);
     }
+    let pins = pins.into_iter().filter(|pin| pin.model == name);
     print(&table(&["cartridge", "version"], pins.map(|pin| vec![pin.cartridge, pin.number.to_string()])))
 }

@@ -131,7 +131,11 @@ fn alike(then: &Part, now: &Part, tolerance: f64) -> bool {
         (Some(a), Some(b)) => near(a.0, b.0) && near(a.1, b.1),
         (a, b) => a == b,
     };
-    outputs && intervals && then.model == now.model && then.classes == now.classes
+    let probabilities = match (then.probability, now.probability) {
+        (Some(a), Some(b)) => near(a, b),
+        (a, b) => a == b,
+    };
+    outputs && intervals && probabilities && then.model == now.model && then.classes == now.classes
 }
 
 #[cfg(test)]
@@ -139,7 +143,13 @@ mod tests {
     use super::*;
 
     fn part(output: &str) -> Part {
-        Part { model: Default::default(), output: output.into(), interval: Some((1.0, 2.0)), classes: vec![] }
+        Part {
+            model: Default::default(),
+            output: output.into(),
+            interval: Some((1.0, 2.0)),
+            probability: None,
+            classes: vec![],
+        }
     }
 
     fn replayed(answer: u8, output: &str) -> Replayed {

@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 const RETRY_AFTER_MS: &str = "retry-after-ms";
 
 /// A body within the limit; a larger or broken one is refused in the words of the gateway.
-pub(super) struct Body(pub(super) Bytes);
+pub(crate) struct Body(pub(crate) Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Failure;
@@ -27,7 +27,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 }
 
 /// Reads a body as the JSON form of a message.
-pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
+pub(crate) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| Failure(Status::invalid_argument(format!("body: {error}"))))
 }
 
@@ -40,7 +40,7 @@ pub(super) fn json<T: Serialize>(answer: Result<tonic::Response<T>, Status>) -> 
 }
 
 /// A refusal.
-pub(super) struct Failure(pub(super) Status);
+pub(crate) struct Failure(pub(crate) Status);
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {

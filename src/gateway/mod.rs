@@ -24,9 +24,12 @@ use proto::manpasik::v1::{
     knowledge_service_client::KnowledgeServiceClient, measurement_service_client::MeasurementServiceClient,
     vector_service_client::VectorServiceClient,
 };
+use serde_json::{Map, Value};
 use services::kernel::GrpcService;
 use tonic::Status;
 use tower_http::timeout::RequestBodyTimeoutLayer;
+
+pub(crate) use self::answer::{Body, Failure, read};
 
 /// Largest body: a photo of 10 MB and its JSON around it as base64.
 const BODY_BYTES_MAX: usize = 16 << 20;
@@ -54,12 +57,12 @@ pub(crate) fn rpc(path: &str, method: &Method) -> Option<(&'static str, &'static
 
 /// A refusal in the words of the gateway.
 pub(crate) fn refusal(status: Status) -> Response {
-    answer::Failure(status).into_response()
+    Failure(status).into_response()
 }
 
-/// Every route, and their description at `/openapi.json`.
-pub(crate) fn router(clients: Clients) -> Router {
-    let described = openapi::document(&routes::all());
+/// Every route, and their description at `/openapi.json` beside that of `others`: paths and schemas.
+pub(crate) fn router(clients: Clients, others: (Map<String, Value>, Map<String, Value>)) -> Router {
+    let described = openapi::with(openapi::document(&routes::all()), others);
     let mut router = routes::ai(clients.ai)
         .merge(near::knowledge(clients.knowledge))
         .merge(near::foods(clients.food))

@@ -8,7 +8,7 @@ use prost_types::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
     field_descriptor_proto::{Label, Type},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::routes::Route;
 
@@ -45,6 +45,16 @@ pub(super) fn document(routes: &[Route]) -> Value {
         "paths": paths,
         "components": { "schemas": schemas(&index, wanted) },
     })
+}
+
+/// `document` with other paths and their schemas.
+pub(super) fn with(mut document: Value, (paths, schemas): (Map<String, Value>, Map<String, Value>)) -> Value {
+    for (place, more) in [("/paths", paths), ("/components/schemas", schemas)] {
+        if let Some(Value::Object(there)) = document.pointer_mut(place) {
+            there.extend(more);
+        }
+    }
+    document
 }
 
 /// An RPC with its documentation.

@@ -217,15 +217,17 @@ pub(super) fn measurement(client: Measurement) -> Router {
         .with_state(client)
 }
 
-/// Header by which a caller is known to releases: it decides who sees a new version of a model first.
-const USER: &str = "x-user-id";
+/// Headers that go along: who sees a new version of a model first, for whom it is answered, and whose trace it is in.
+const PASSED: [&str; 4] = ["x-user-id", "x-cartridge-type", "x-tenant-id", "traceparent"];
 
 /// A request with the caller that the headers name.
 fn of_caller<T>(headers: &HeaderMap, message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
-    let user = headers.get(USER).and_then(|user| MetadataValue::try_from(user.as_bytes()).ok());
-    if let Some(user) = user {
-        request.metadata_mut().insert(USER, user);
+    for name in PASSED {
+        let value = headers.get(name).and_then(|value| MetadataValue::try_from(value.as_bytes()).ok());
+        if let Some(value) = value {
+            request.metadata_mut().insert(name, value);
+        }
     }
     request
 }

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use axum::{
     body::Body,
     extract::State,
-    http::{Request, header},
+    http::{HeaderMap, Request, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use registry::{Principal, Registry};
+use registry::{Principal, Registry, RegistryError};
 
 use super::{fault::Fault, now_ms};
+
+/// Said of a token that is none.
+pub(crate) const NOBODY: &str =
+    "the token is not one of this registry, or it has ended: ask an admin for a new one";
 
 /// Names the caller to what answers; a token that is none is refused, no token is whoever sits here.
 pub(super) async fn identify(
@@ -24,26 +28,27 @@ pub(super) async fn identify(
         // The port has asked already.
         return next.run(request).await;
     }
-    let given = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().ok().and_then(token));
-    let caller = match given {
-        None => return next.run(request).await,
-        Some(None) => return unknown().into_response(),
-        Some(Some(token)) => registry.token_holder(&token, now_ms()).await,
-    };
-    match caller {
-        Ok(Some(caller)) => {
+    match holder(&registry, request.headers()).await {
+        Ok(None) => next.run(request).await,
+        Ok(Some(Some(caller))) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Ok(None) => unknown().into_response(),
+        Ok(Some(None)) => Fault::unauthenticated(NOBODY).into_response(),
         Err(error) => Fault::from(error).into_response(),
     }
 }
 
-fn unknown() -> Fault {
-    Fault::unauthenticated(
-        "the token is not one of this registry, or it has ended: ask an admin for a new one",
-    )
+/// Whose token a request shows: none where it shows none, nobody where it is none of the registry's.
+pub(crate) async fn holder(
+    registry: &Registry,
+    headers: &HeaderMap,
+) -> Result<Option<Option<Principal>>, RegistryError> {
+    let Some(given) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    match given.to_str().ok().and_then(token) {
+        None => Ok(Some(None)),
+        Some(token) => registry.token_holder(&token, now_ms()).await.map(Some),
+    }
 }
 
 /// The token of a header: a bearer, or the password beside a name.

@@ -30,7 +30,7 @@ use registry::{Act, Principal, Registry};
 use serde_json::Value;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
-pub(crate) use self::identity::token;
+pub(crate) use self::identity::{NOBODY, holder, token};
 use self::{args::Args, fault::Fault};
 use crate::app::recorder::now_ms;
 

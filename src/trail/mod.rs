@@ -46,6 +46,7 @@ pub(crate) fn prediction(of: &Prediction) -> Value {
         input_sha256,
         output,
         interval,
+        probability,
         classes,
         cohort,
         tenant,
@@ -54,7 +55,7 @@ pub(crate) fn prediction(of: &Prediction) -> Value {
     } = of;
     json!({
         "id": id, "part": part, "rpc": rpc, "model": model, "version": version, "input_sha256": input_sha256,
-        "output": output, "interval": interval.map(|(low, high)| [low, high]), "prediction_set": classes,
+        "output": output, "interval": interval.map(|(low, high)| [low, high]), "probability": probability, "prediction_set": classes,
         "cohort": cohort, "tenant": tenant, "at_ms": at_ms, "outcome": outcome,
     })
 }
@@ -64,7 +65,7 @@ pub(crate) fn figures(of: &Accuracies) -> Value {
     let row = |((version, cohort), figures): (&(String, String), &Accuracy)| {
         json!({
             "version": version, "cohort": cohort_name(cohort), "labelled": figures.labelled,
-            "accuracy": figures.accuracy(), "coverage": figures.coverage(), "mean_error": figures.mean_error(),
+            "accuracy": figures.accuracy(), "calibration_error": figures.calibration_error(), "coverage": figures.coverage(), "mean_error": figures.mean_error(),
         })
     };
     of.iter().map(row).collect()
@@ -161,7 +162,8 @@ fn answer(found: Result<Value, RegistryError>) -> Response {
     }
 }
 
-fn status(error: &RegistryError) -> Status {
+/// How a refusal of the registry is told.
+pub(crate) fn status(error: &RegistryError) -> Status {
     let text = error.to_string();
     match error {
         RegistryError::NotFound(_) => Status::not_found(text),

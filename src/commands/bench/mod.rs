@@ -1,5 +1,6 @@
 //! `manpasik bench`: speed of the server on this machine, as ratios measured in one run.
 
+mod registry;
 mod slow;
 mod vectors;
 
@@ -16,7 +17,7 @@ use clinical::{
 
 use crate::{
     app::engines,
-    cli::{BenchCommand, BenchServe},
+    cli::{BenchCommand, BenchServe, BenchSoak},
     commands::{print, print_json, runtime},
     config::Config,
 };
@@ -25,7 +26,9 @@ use crate::{
 pub(crate) fn run(config: &Config, command: &BenchCommand, json: bool) -> anyhow::Result<()> {
     match command {
         BenchCommand::Serve(options) => serve(config, options, json),
+        BenchCommand::Soak(options) => soak(config, options, json),
         BenchCommand::Vectors(options) => vectors::run(options, json),
+        BenchCommand::Registry(options) => registry::run(options, json),
         BenchCommand::Slow => runtime()?.block_on(slow::serve()),
         BenchCommand::Two => runtime()?.block_on(slow::serve_two()),
         BenchCommand::Echo => runtime()?.block_on(benches::echo::serve(|address| {
@@ -62,6 +65,25 @@ fn serve(config: &Config, options: &BenchServe, json: bool) -> anyhow::Result<()
     bar.finish_and_clear();
     let report = report?;
     if json { print_json(&report) } else { print(&report.markdown()) }
+}
+
+fn soak(config: &Config, options: &BenchSoak, json: bool) -> anyhow::Result<()> {
+    let data = tempfile::tempdir()?;
+    let print_of_sweep = models::family::sensor::print(&sweep()?)?;
+    let shape = [1, i64::try_from(print_of_sweep.len())?];
+    let options = benches::soak::Options {
+        server: server_arguments(data.path(), &shipped(config)),
+        duration: Duration::try_from_secs_f64(options.seconds)?,
+        swap_every: Duration::try_from_secs_f64(options.swap_every)?,
+        request: benches::load::request(benches::serve::TINY_MODEL, "print", &shape, &print_of_sweep),
+    };
+    let bar = indicatif::ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let report = runtime()?.block_on(benches::soak::run(&options, |step| bar.set_message(step.to_owned())));
+    bar.finish_and_clear();
+    let report = report?;
+    if json { print_json(&report) } else { print(&report.markdown()) }?;
+    benches::soak::judge(&report)
 }
 
 /// Arguments that start a server like this one on free ports.
