@@ -11,6 +11,7 @@ pub mod load;
 pub mod overload;
 pub mod report;
 pub mod serve;
+pub mod soak;
 pub mod stats;
 pub mod streams;
 pub mod vectors;

@@ -1,5 +1,5 @@
-//! Closed-loop load: a fixed number of requests in flight, each followed by the next as soon
-//! as it is answered.
+//! Load: closed, where a fixed number of requests is in flight and each is followed by the next as soon as it is
+//! answered; or open, where requests are due at set times, and a late answer makes no later request look quick.
 //!
 //! The generator shares the machine with what it measures, so it spends as little as it can: the
 //! request is encoded once and the same bytes are sent each time. Answers are decoded.
@@ -26,6 +26,8 @@ use crate::stats::{Phase, histogram, record};
 
 /// Longest wait for one answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Most requests of an open loop on their way at a time.
+pub const OPEN_MAX: usize = 256;
 /// Bytes in front of every message: a flag for compression and the length.
 const PREFIX_BYTES: usize = 5;
 
@@ -61,14 +63,44 @@ impl Target {
             let channel = self.channels[index % self.channels.len()].clone();
             tasks.spawn(one_loop(channel, call.clone(), until));
         }
-        let (mut latency_us, mut errors) = (histogram(), 0);
-        while let Some(result) = tasks.join_next().await {
-            let (part, failed) = result.context("a load task failed")?;
-            latency_us.add(&part).context("histograms differ")?;
-            errors += failed;
-        }
-        Ok(Phase { elapsed: start.elapsed(), latency_us, errors })
+        gathered(tasks, start).await
     }
+
+    /// Sends `rate` requests a second for `duration`, each when it is due, while fewer than [`OPEN_MAX`] are on their
+    /// way. A latency counts from when the request was due, to the millisecond: a request that could not be sent in time
+    /// has waited as long as a user would have (no coordinated omission).
+    pub async fn open_loop(
+        &self,
+        request: &ModelInferRequest,
+        rate: f64,
+        duration: Duration,
+    ) -> anyhow::Result<Phase> {
+        let start = Instant::now();
+        let until = start + duration;
+        let call = Call { address: self.address, message: framed(request) };
+        let between = Duration::try_from_secs_f64(1.0 / rate).context("the rate must be above 0")?;
+        let mut tasks = JoinSet::new();
+        for (index, turn) in (0..OPEN_MAX).zip(0..) {
+            let channel = self.channels[index % self.channels.len()].clone();
+            let due = Due { first: start + between * turn, step: between * OPEN_MAX as u32, until };
+            tasks.spawn(on_time(channel, call.clone(), due));
+        }
+        gathered(tasks, start).await
+    }
+}
+
+/// What all tasks of a phase measured.
+async fn gathered(
+    mut tasks: JoinSet<(hdrhistogram::Histogram<u64>, u64)>,
+    start: Instant,
+) -> anyhow::Result<Phase> {
+    let (mut latency_us, mut errors) = (histogram(), 0);
+    while let Some(result) = tasks.join_next().await {
+        let (part, failed) = result.context("a load task failed")?;
+        latency_us.add(&part).context("histograms differ")?;
+        errors += failed;
+    }
+    Ok(Phase { elapsed: start.elapsed(), latency_us, errors })
 }
 
 /// One connection to `address`.
@@ -89,6 +121,27 @@ async fn one_loop(mut channel: Channel, call: Call, until: Instant) -> (hdrhisto
             Ok(_) => record(&mut latency_us, start.elapsed()),
             Err(_) => errors += 1,
         }
+    }
+    (latency_us, errors)
+}
+
+/// When the requests of one task are due.
+struct Due {
+    first: Instant,
+    step: Duration,
+    until: Instant,
+}
+
+async fn on_time(mut channel: Channel, call: Call, due: Due) -> (hdrhistogram::Histogram<u64>, u64) {
+    let (mut latency_us, mut errors) = (histogram(), 0);
+    let mut at = due.first;
+    while at < due.until {
+        tokio::time::sleep_until(at.into()).await;
+        match call.send(&mut channel).await {
+            Ok(_) => record(&mut latency_us, at.elapsed()),
+            Err(_) => errors += 1,
+        }
+        at += due.step;
     }
     (latency_us, errors)
 }
@@ -159,6 +212,19 @@ mod tests {
         let phase = target.closed_loop(&request, 4, Duration::from_millis(100)).await.expect("the loop runs");
         assert!(phase.latency_us.len() > 4, "every task answered at least once");
         assert_eq!(phase.errors, 0);
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn an_open_loop_sends_what_is_due_and_no_more() {
+        let (tell, address) = oneshot::channel();
+        let server = tokio::spawn(crate::echo::serve(|bound| tell.send(bound).expect("receiver waits")));
+        let target = Target::connect(address.await.expect("the echo binds"), 2).await.expect("connects");
+        let request = request("any", "channels", &[1, 88], &[0.5; 88]);
+        let phase =
+            target.open_loop(&request, 500.0, Duration::from_millis(200)).await.expect("the loop runs");
+        assert_eq!((phase.latency_us.len(), phase.errors), (100, 0));
+        assert!(target.open_loop(&request, 0.0, Duration::from_millis(1)).await.is_err());
         server.abort();
     }
 }
