@@ -2,6 +2,8 @@
 //! latency and not throughput. A write is answered when its transaction is on disk and the change is visible.
 
 use std::collections::{BTreeMap, HashMap};
+use std::error::Error as _;
+use std::iter::successors;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -129,11 +131,13 @@ impl Group {
 
 /// One failed transaction, told to each of its callers.
 fn shared(error: &EmbeddingError) -> EmbeddingError {
-    tracing::error!(%error, source = std::error::Error::source(error), "a transaction of vectors failed");
+    let causes: Vec<_> = successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
+    let cause = causes.join(": ");
+    tracing::error!(%error, cause, "a transaction of vectors failed");
     if error.is_transient() {
         EmbeddingError::Overloaded { retry_after_ms: RETRY_AFTER_MS }
     } else {
-        EmbeddingError::Unavailable { reason: "its database refused a transaction".to_owned() }
+        EmbeddingError::Unavailable { reason: format!("its database refused a transaction: {cause}") }
     }
 }
 
