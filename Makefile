@@ -12,9 +12,10 @@ unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS
 ONCE ?=
 CASES ?= 1000000
 ROUNDS ?= 200
+SOAK ?= 3600
 export ONCE
 
-.PHONY: run test check build setup bench bench-vectors fuzz chaos clean help
+.PHONY: run test check build setup bench bench-vectors soak fuzz chaos clean help
 
 run: ## Set up, build, show every model answering real input, keep serving (ONCE=1: stop after the answers)
 	@scripts/run
@@ -39,15 +40,19 @@ bench-vectors: build ## Measure the vector store beside usearch and hnsw_rs alon
 	@cargo build --release --locked --manifest-path benches/hnsw_alone/Cargo.toml
 	@target/release/manpasik bench vectors --peer benches/hnsw_alone/target/release/hnsw_alone
 
+soak: build ## Load the server for SOAK (default 3,600) seconds while its model is swapped: no error, no growth of memory
+	@target/release/manpasik bench soak --seconds $(SOAK)
+
 fuzz: ## Throw CASES (default 1,000,000) broken inputs at every decoder that faces the network
 	@PROPTEST_CASES=$(CASES) cargo test --release --workspace --lib --bins --tests -- fuzz
 
-chaos: ## Kill the vector store ROUNDS (default 200) times at random points, and load it for a minute
+chaos: ## Kill the vector store and the registry ROUNDS (default 200) times at random points, load the store for a minute, and models 1,000 times
 	@MANPASIK_CHAOS_ROUNDS=$(ROUNDS) cargo test --release --workspace --lib --bins --tests -- chaos
+	@MANPASIK_CYCLES=1000 .venv/bin/python tests/clients/test_cycles.py
 
 clean: ## Remove what was built here (the data folder of the user is kept)
 	@cargo clean
-	@rm -rf .venv .venv-mlflow2 .venv-mlflow3
+	@rm -rf .venv .venv-mlflow2 .venv-mlflow3 .s3rver
 
 help: ## This list
 	@printf 'usage: make TARGET\n\n'

@@ -43,14 +43,18 @@ class Server:
 
     def __init__(self, bundles=None, **settings):
         self.data = tempfile.TemporaryDirectory()
+        self.bundles, self.settings = bundles, settings
+        self.start()
+
+    def start(self):
         program = [str(ROOT / "target/release/manpasik"), "serve", "--data-dir", self.data.name]
         program += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]
-        program += [] if bundles is None else ["--bundles", str(bundles)]
-        log = open(pathlib.Path(self.data.name) / "log", "w+")
+        program += [] if self.bundles is None else ["--bundles", str(self.bundles)]
+        log = open(pathlib.Path(self.data.name) / "log", "a")
         self.child = subprocess.Popen(
             program,
             cwd=ROOT,
-            env={**os.environ, **settings},
+            env={**os.environ, **self.settings},
             stdout=subprocess.PIPE,
             stderr=log,
             stdin=subprocess.DEVNULL,
@@ -61,14 +65,36 @@ class Server:
         assert found, f"the server ended before it said where it listens: {self.log()}"
         self.grpc, self.http = found[1], found[2]
 
+    def crash(self):
+        """Ends at once, and starts again over the same data."""
+        self.child.kill()
+        self.child.wait()
+        self.child.stdout.close()
+        self.start()
+
+    def resident(self):
+        """Bytes of memory that the program holds."""
+        status = pathlib.Path(f"/proc/{self.child.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
     def log(self):
         return (pathlib.Path(self.data.name) / "log").read_text()
 
-    def stop(self):
+    def restart(self, between=lambda: None):
+        """Ends the program in order, does what comes between, and starts it over the same data."""
+        code, log = self.end()
+        assert code == 0, f"the server ended with {code} when asked to stop: {log}"
+        between()
+        self.start()
+
+    def end(self):
         self.child.terminate()
         code = self.child.wait(timeout=30)
         self.child.stdout.close()
-        log = self.log()
+        return code, self.log()
+
+    def stop(self):
+        code, log = self.end()
         self.data.cleanup()
         assert code == 0, f"the server ended with {code} when asked to stop: {log}"
 

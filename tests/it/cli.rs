@@ -44,7 +44,7 @@ fn no_command_at_all_explains_the_program() {
 
 #[test]
 fn the_help_of_each_command_says_what_it_takes() {
-    let taught: [(&[&str], &[&str]); 12] = [
+    let taught: [(&[&str], &[&str]); 13] = [
         (&["serve"], &["--grpc", "--http", "any free one"]),
         (&["demo"], &["--once"]),
         (&["train"], &["--list", "--seed", "--out", "--all", "<name>/<version>"]),
@@ -52,8 +52,9 @@ fn the_help_of_each_command_says_what_it_takes() {
         (&["runs", "list"], &["--model"]),
         (&["runs", "compare"], &["IDS"]),
         (&["eval"], &["--all", "--out", "frozen", "report"]),
-        (&["models", "show"], &["<NAME>"]),
-        (&["models", "verify"], &["bundle folder"]),
+        (&["models", "show"], &["<NAME>", "--version <N>"]),
+        (&["models", "verify"], &["bundle folder", "[NUMBER]"]),
+        (&["models", "diff"], &["<NUMBER>", "[BESIDE]", "what is live"]),
         (&["models", "fetch"], &["<NAME>"]),
         (&["bench", "serve"], &["--seconds", "--pairs", "--only"]),
         (&["predict"], &["CSV", "JPEG"]),

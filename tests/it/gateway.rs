@@ -41,7 +41,9 @@ fn what_is_described_is_there_and_answers_in_json() {
     for (path, methods) in paths {
         for (method, operation) in methods.as_object().expect("methods") {
             operations.insert(operation["operationId"].as_str().expect("an id").to_owned());
-            let place = path.replace("{name}", "nope").replace("{id}", "nope");
+            let place =
+                path.replace("{name}", "nope").replace("{id}", "nope").replace("{cartridge}", "01:01");
+            let place = place.replace("{number}", "7");
             let answer =
                 http::exchange(server.http, &method.to_uppercase(), &place, "application/json", b"{}");
             // 503: a model that set-up brings need not be on this machine.
@@ -53,6 +55,7 @@ fn what_is_described_is_there_and_answers_in_json() {
             }
         }
     }
+    assert!(operations.contains("ApproveVersion") && operations.contains("DiffVersions"));
     assert!(operations.contains("AnalyzeMeasurement") && operations.contains("StreamMeasurement"));
     assert_eq!(
         operations.len(),

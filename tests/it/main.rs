@@ -10,6 +10,8 @@ mod gateway;
 mod house;
 mod knowledge;
 mod predictions;
+mod registered;
+mod releases;
 mod runs;
 mod serving;
 mod settings;

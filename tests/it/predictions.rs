@@ -1,6 +1,7 @@
 //! What becomes of answers: traced, labelled, replayed, and watched for drift, over the real program.
 
 use std::{
+    fs,
     path::Path,
     time::{Duration, Instant},
 };
@@ -11,11 +12,12 @@ use models::{
     reference::{Layout, Reference},
 };
 use proto::manpasik::v1::{
-    AnalysisKind, AnalyzeMeasurementRequest, AnalyzeMeasurementResponse, Observation, Panel, Sex, Subject,
-    analyze_measurement_request::Source,
+    AnalysisKind, AnalyzeMeasurementRequest, AnalyzeMeasurementResponse, EndSessionRequest, Observation,
+    Panel, Sex, StartSessionRequest, Subject, analyze_measurement_request::Source,
 };
 use serde_json::Value;
 
+use crate::analysis::packets;
 use crate::support::{Server, copied_bundles, http, run_over, shipped_bundles, version_dir};
 
 const KEPT: [(&str, &str); 2] = [
@@ -27,7 +29,7 @@ const KEPT: [(&str, &str); 2] = [
 ];
 
 /// A thyroid panel of a man of 47 with that TSH, to be classified.
-fn thyroid(tsh: f64) -> AnalyzeMeasurementRequest {
+pub(crate) fn thyroid(tsh: f64) -> AnalyzeMeasurementRequest {
     let observation =
         |(code, value, unit): (&str, f64, &str)| Observation { code: code.into(), value, unit: unit.into() };
     let values = [("tsh", tsh, "m[IU]/L"), ("t3", 120.0, "ng/dL"), ("total_t4", 8.0, "ug/dL")];
@@ -43,7 +45,7 @@ fn thyroid(tsh: f64) -> AnalyzeMeasurementRequest {
     }
 }
 
-async fn ask(server: &Server, tsh: f64) -> AnalyzeMeasurementResponse {
+pub(crate) async fn ask(server: &Server, tsh: f64) -> AnalyzeMeasurementResponse {
     server.ai().await.analyze_measurement(thyroid(tsh)).await.expect("answers").into_inner()
 }
 
@@ -55,7 +57,7 @@ fn said(data: &Path, arguments: &[&str]) -> Value {
 }
 
 /// Waits until `found` finds something.
-fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = found() {
@@ -98,6 +100,34 @@ async fn an_answer_is_traced_labelled_and_reproduced_bit_for_bit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_about_a_stored_measurement_is_reproduced_without_the_service_that_stored_it() {
+    let mut server = Server::with(&shipped_bundles(), &KEPT);
+    let mut client = server.measurement().await;
+    let start = StartSessionRequest {
+        user_id: "someone".into(),
+        device_id: "reader".into(),
+        cartridge_code: "01:01".into(),
+        subject: None,
+    };
+    let session_id = client.start_session(start).await.expect("starts").into_inner().session_id;
+    let sent = tokio_stream::iter(packets(&session_id));
+    let mut answers = client.stream_measurement(sent).await.expect("streams").into_inner();
+    while answers.message().await.expect("the stream holds").is_some() {}
+    let ended = client.end_session(EndSessionRequest { session_id }).await.expect("ends").into_inner();
+    let measurement = ended.measurement.expect("stored").id;
+    let request = AnalyzeMeasurementRequest {
+        source: Some(Source::MeasurementId(measurement)),
+        ..AnalyzeMeasurementRequest::default()
+    };
+    let id =
+        server.ai().await.analyze_measurement(request).await.expect("answers").into_inner().prediction_id;
+    let data = server.data_dir().to_owned();
+    assert_eq!(server.terminate(), Some(0));
+    fs::remove_file(data.join("measurement.sqlite")).expect("there is one");
+    assert_eq!(said(&data, &["replay", &id])["bit_for_bit"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn payloads_are_not_kept_unless_told_and_routes_label_too() {
     let server = Server::start();
     let id = ask(&server, 2.0).await.prediction_id;
@@ -117,7 +147,7 @@ async fn payloads_are_not_kept_unless_told_and_routes_label_too() {
 }
 
 /// The shipped bundles, of which thyroid says that in training TSH was about 2.
-fn with_reference() -> tempfile::TempDir {
+pub(crate) fn with_reference() -> tempfile::TempDir {
     let bundles = copied_bundles();
     let folder = version_dir(bundles.path(), "thyroid");
     let bundle = Bundle::open(&folder).expect("sound");
