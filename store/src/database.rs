@@ -47,9 +47,13 @@ impl Database {
     /// # Errors
     /// [`StoreError`] when the place cannot be opened or a migration fails.
     pub async fn open<M: MigratorTrait>(url: &Url, limits: Limits) -> Result<Self, StoreError> {
+        if let Url::SqliteFile(_) = url {
+            migrate_alone::<M>(url, limits).await?;
+        }
         let connection = sea_orm::Database::connect(options(url, limits)?).await.map_err(translate)?;
         match url {
-            Url::SqliteFile(_) | Url::SqliteMemory => M::up(&connection, None).await.map_err(translate)?,
+            Url::SqliteFile(_) => {}
+            Url::SqliteMemory => M::up(&connection, None).await.map_err(translate)?,
             Url::Postgres { schema, .. } => migrate_in_turn::<M>(&connection, schema).await?,
         }
         Ok(Self { connection, limits })
@@ -150,6 +154,17 @@ impl Database {
             Err(_) => Err(StoreError::Deadline { deadline_ms }.into()),
         }
     }
+}
+
+/// Migrates a file through a connection of its own. SQLite does not look whether the tables it has read the description of
+/// are still the same when it reads `ON CONFLICT`: a connection that saw a table before its key was made would refuse
+/// such an insert, so those that stay are opened when all is made.
+async fn migrate_alone<M: MigratorTrait>(url: &Url, limits: Limits) -> Result<(), StoreError> {
+    let alone = Limits { connections_max: 1, ..limits };
+    let connection = sea_orm::Database::connect(options(url, alone)?).await.map_err(translate)?;
+    let migrated = M::up(&connection, None).await.map_err(translate);
+    connection.close().await.map_err(translate)?;
+    migrated
 }
 
 /// Creates the schema and migrates within one transaction that holds a lock of the server, since of two replicas

@@ -142,3 +142,47 @@ async fn a_place_that_cannot_be_opened_is_an_error() {
     std::fs::write(&damaged, [0xA5; 4096]).expect("writes");
     assert!(Database::open::<Shelf>(&Url::file(&damaged), Limits::default()).await.is_err());
 }
+
+/// A table, and its key in a statement of its own, as SQLite runs them.
+struct Keyed;
+
+impl MigratorTrait for Keyed {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(Self)]
+    }
+}
+
+impl MigrationName for Keyed {
+    fn name(&self) -> &str {
+        "m0001_keyed"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Keyed {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let database = manager.get_connection();
+        database.execute_unprepared("CREATE TABLE keyed (word TEXT)").await?;
+        database.execute_unprepared("CREATE UNIQUE INDEX keyed_word ON keyed (word)").await?;
+        Ok(())
+    }
+
+    async fn down(&self, _: &SchemaManager) -> Result<(), DbErr> {
+        unreachable!("tests only go up")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_connection_knows_the_tables_as_they_are_after_the_migrations() {
+    for _ in 0..50 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = Url::file(&folder.path().join("keyed.db"));
+        let database = Database::open::<Keyed>(&url, Limits::default()).await.expect("opens");
+        let put = "INSERT INTO keyed (word) VALUES ('a') ON CONFLICT (word) DO NOTHING";
+        let at_once = (0..4).map(|_| database.call(|connection| connection.execute_unprepared(put)));
+        for written in futures::future::join_all(at_once).await {
+            written.expect("writes");
+        }
+        database.close().await.expect("closes");
+    }
+}
