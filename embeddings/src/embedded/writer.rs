@@ -131,8 +131,8 @@ impl Group {
 
 /// One failed transaction, told to each of its callers.
 fn shared(error: &EmbeddingError) -> EmbeddingError {
-    let causes: Vec<_> = successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
-    let cause = causes.join(": ");
+    let causes = successors(error.source(), |&cause| cause.source());
+    let cause = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     tracing::error!(%error, cause, "a transaction of vectors failed");
     if error.is_transient() {
         EmbeddingError::Overloaded { retry_after_ms: RETRY_AFTER_MS }

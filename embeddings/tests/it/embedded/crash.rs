@@ -30,7 +30,8 @@ fn limits() -> Limits {
 }
 
 fn made(number: usize, version: u64) -> Point {
-    let seed = number as u64 * 1_000_000 + version;
+    // Versions are below 2^40: no two points have the same numbers.
+    let seed = ((number as u64) << 40) | version;
     let mut point = point(number, vector(&mut random(seed), DIMENSION));
     point.payload.insert("count".to_owned(), Value::Integer(version.cast_signed()));
     point
