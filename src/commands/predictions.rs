@@ -7,11 +7,11 @@ use models::Bundle;
 use registry::predictions::{DriftWindow, Prediction};
 use serde_json::{Value, json};
 
-use super::registered::Session;
+use super::registered::{Session, with};
 use crate::{
     app::engines,
     cli::{PredictionsCommand, WatchCommand},
-    commands::{print, print_json, runtime, table},
+    commands::{print, print_json, table},
     config::Config,
     trail,
 };
@@ -23,12 +23,7 @@ pub(crate) fn run(
     token: Option<&str>,
     json: bool,
 ) -> anyhow::Result<()> {
-    runtime()?.block_on(async {
-        let session = Session::open(config, token).await?;
-        let answer = answer(&session, command, json).await;
-        session.registry.close().await?;
-        answer
-    })
+    with(config, token, async |session| answer(session, command, json).await)
 }
 
 async fn answer(session: &Session, command: &PredictionsCommand, json: bool) -> anyhow::Result<()> {
@@ -79,14 +74,9 @@ pub(crate) fn watch(
     token: Option<&str>,
     json: bool,
 ) -> anyhow::Result<()> {
-    runtime()?.block_on(async {
-        let session = Session::open(config, token).await?;
-        let answer = match command {
-            WatchCommand::Accuracy { name } => accuracy(&session, name, json).await,
-            WatchCommand::Drift { name } => drift(config, &session, name, json).await,
-        };
-        session.registry.close().await?;
-        answer
+    with(config, token, async |session| match command {
+        WatchCommand::Accuracy { name } => accuracy(session, name, json).await,
+        WatchCommand::Drift { name } => drift(config, session, name, json).await,
     })
 }
 

@@ -67,9 +67,18 @@ pub(crate) fn run(
     token: Option<&str>,
     json: bool,
 ) -> anyhow::Result<()> {
+    with(config, token, async |session| answer(config, session, command, json).await)
+}
+
+/// Asks the registry, and closes it whatever came of it.
+pub(super) fn with<T>(
+    config: &Config,
+    token: Option<&str>,
+    ask: impl AsyncFnOnce(&Session) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     runtime()?.block_on(async {
         let session = Session::open(config, token).await?;
-        let answer = answer(config, &session, command, json).await;
+        let answer = ask(&session).await;
         session.registry.close().await?;
         answer
     })

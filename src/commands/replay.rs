@@ -12,7 +12,7 @@ use models::Bundle;
 use registry::{Catalogue, predictions::Prediction};
 use serde_json::json;
 
-use super::registered::Session;
+use super::registered::{Session, with};
 use crate::{
     app,
     cli::Replay,
@@ -34,11 +34,9 @@ enum Alike {
 
 /// Answers again, compares, and fails when the answers differ.
 pub(crate) fn run(config: &Config, replay: &Replay, token: Option<&str>, json: bool) -> anyhow::Result<()> {
+    let kept = with(config, token, async |session| kept(config, session, &replay.id).await);
+    let (parts, request, before) = kept?;
     runtime()?.block_on(async {
-        let session = Session::open(config, token).await?;
-        let kept = kept(config, &session, &replay.id).await;
-        session.registry.close().await?;
-        let (parts, request, before) = kept?;
         let rpc = parts.first().map(|part| part.rpc.clone()).unwrap_or_default();
         let (service, tolerance) = serving(config, &parts).await?;
         let now = service

@@ -8,9 +8,9 @@ use registry::{
     versions::{Approval, Query, Version},
 };
 
-use super::registered::Session;
+use super::registered::with;
 use crate::{
-    commands::{print, print_json, runtime, table},
+    commands::{print, print_json, table},
     config::Config,
     registrar::{self, told},
 };
@@ -25,7 +25,7 @@ pub(super) fn all(config: &Config, token: Option<&str>) -> anyhow::Result<Vec<Ve
         return Ok(Vec::new());
     }
     let query = Query { limit: registrar::ROWS_MAX, ..Query::default() };
-    with(config, token, async |registry| Ok(registry.versions(&query).await?))
+    with(config, token, async |session| Ok(session.registry.versions(&query).await?))
 }
 
 /// Everything known of a version.
@@ -35,7 +35,8 @@ pub(super) fn show(
     (name, number): (&str, i64),
     json: bool,
 ) -> anyhow::Result<()> {
-    with(config, token, async |registry| {
+    with(config, token, async |session| {
+        let registry = &session.registry;
         let version = registry.version(name, number).await?;
         let side = registry.side(&version).await?;
         if json {
@@ -83,7 +84,8 @@ pub(super) fn verify(
     (name, number): (&str, i64),
     json: bool,
 ) -> anyhow::Result<()> {
-    with(config, token, async |registry| {
+    with(config, token, async |session| {
+        let registry = &session.registry;
         let faults = registry.version_verify(name, number).await?;
         if json {
             print_json(&serde_json::json!({ "checked": 1, "faults": faults }))?;
@@ -125,18 +127,4 @@ pub(super) async fn diff(
         print(&format!("change: {change}"))?;
     }
     print(&table(&["of", "what", &diff.from, &diff.to, "difference"], diff.rows.iter().map(row)))
-}
-
-/// Asks the registry.
-fn with<T>(
-    config: &Config,
-    token: Option<&str>,
-    ask: impl AsyncFnOnce(&Registry) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    runtime()?.block_on(async {
-        let session = Session::open(config, token).await?;
-        let answer = ask(&session.registry).await;
-        session.registry.close().await?;
-        answer
-    })
 }
