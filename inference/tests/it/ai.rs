@@ -14,11 +14,11 @@ use tonic::{Code, Status};
 
 use crate::{bundles, food, release::put_broken};
 
-type Client = AiInferenceServiceClient<AiInferenceServiceServer<AiService>>;
+pub(crate) type Client = AiInferenceServiceClient<AiInferenceServiceServer<AiService>>;
 
 /// A running service; the models live as long as it does.
-struct Running {
-    client: Client,
+pub(crate) struct Running {
+    pub(crate) client: Client,
     service: AiService,
     _server: Server,
     _dir: Option<tempfile::TempDir>,
@@ -49,7 +49,7 @@ fn serve(candidates: Vec<Candidate>) -> Running {
     Running { client, service, _server: server, _dir: None }
 }
 
-fn all() -> Running {
+pub(crate) fn all() -> Running {
     let dir = tempfile::tempdir().expect("dir");
     let of = |bundle: Bundle| {
         let loaded = bundle.clone();

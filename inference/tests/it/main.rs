@@ -21,6 +21,7 @@ mod operations;
 mod overload;
 mod policy;
 mod release;
+mod resume;
 mod scheduler;
 mod series;
 mod support;

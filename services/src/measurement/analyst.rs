@@ -68,7 +68,7 @@ impl Analyst {
     ) -> Self {
         Self {
             client,
-            start: StreamStart { cartridge_code, model_name: String::new(), label },
+            start: StreamStart { cartridge_code, label, ..StreamStart::default() },
             packet_deadline: Duration::from_millis(limits.stream_packet_ms_max),
             retry: Duration::from_millis(limits.stream_retry_ms),
             window: limits.stream_window_max.max(1),

@@ -121,8 +121,8 @@ impl AiInferenceService for TestAi {
                 let message = match request.message {
                     _ if server.mood() == Mood::Silent => continue,
                     Some(Asked::Start(_)) => {
-                        let started =
-                            StreamStarted { model: Some(model(mood)), threshold: 0.99, coverage: 0.9 };
+                        let (model, threshold) = (Some(model(mood)), 0.99);
+                        let started = StreamStarted { model, threshold, coverage: 0.9, ..Default::default() };
                         Answered::Started(started)
                     }
                     Some(Asked::Packet(packet)) if server.mood() == Mood::Down => {

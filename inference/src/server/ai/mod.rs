@@ -54,6 +54,8 @@ struct Inner {
     places: Semaphore,
     /// Series that are watched.
     watched: Arc<Semaphore>,
+    /// Analysis streams, and those that broke off.
+    streams: Arc<stream::Streams>,
 }
 
 impl AiService {
@@ -65,7 +67,18 @@ impl AiService {
         let places = Semaphore::new(handle.limits().photos_max);
         let watched = Arc::new(Semaphore::new(handle.limits().series_watched_max));
         let (measurements, dishes, trace) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Inner { handle, families, measurements, dishes, trace, decoders, places, watched }))
+        let streams = Arc::default();
+        Self(Arc::new(Inner {
+            handle,
+            families,
+            measurements,
+            dishes,
+            trace,
+            decoders,
+            places,
+            watched,
+            streams,
+        }))
     }
 
     /// Tells where measurement ids resolve; the first call counts. Without one, ids are refused.

@@ -8,7 +8,7 @@ use super::super::write::warning;
 const WINDOW: u64 = 64;
 
 /// What has been seen. Bit `i` of `seen` stands for the number `newest - i`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Sequence {
     newest: Option<u64>,
     seen: u64,
@@ -41,6 +41,11 @@ impl Sequence {
         self.late += 1;
         self.missing = self.missing.saturating_sub(1);
         true
+    }
+
+    /// The highest number so far.
+    pub(super) fn newest(self) -> Option<u64> {
+        self.newest
     }
 
     /// What the reader of the summary should know.
