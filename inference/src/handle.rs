@@ -6,6 +6,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use models::Tensor;
@@ -19,7 +20,7 @@ use crate::{
     release::Release,
     router::Router,
     start,
-    tenants::{Seat, Tenants},
+    tenants::{Full, Quota, Seat, Tenants},
 };
 
 /// Why a model that was taken out of service does not answer, in the word of the protocol.
@@ -132,11 +133,20 @@ impl Handle {
     }
 
     fn seat(&self, tenant: &Arc<str>) -> Result<Seat<'_>, InferError> {
-        let limit = self.shared.limits.tenant_requests_max;
-        self.shared.tenants.enter(tenant, limit).ok_or_else(|| InferError::TenantBusy {
-            tenant: tenant.to_string(),
-            limit,
-            retry_after_ms: RETRY_AFTER_MS,
+        let limits = &self.shared.limits;
+        let quota = Quota { at_once: limits.tenant_requests_max, per_s: limits.tenant_requests_per_s_max };
+        self.shared.tenants.enter(tenant, quota, Instant::now()).map_err(|full| match full {
+            Full::AtOnce => InferError::TenantBusy {
+                tenant: tenant.to_string(),
+                limit: quota.at_once,
+                retry_after_ms: RETRY_AFTER_MS,
+            },
+            Full::TooFast(wait) => InferError::TenantFast {
+                tenant: tenant.to_string(),
+                per_s: quota.per_s,
+                // Rounded up: a moment early would be in vain.
+                retry_after_ms: wait.as_millis() as u64 + 1,
+            },
         })
     }
 

@@ -18,6 +18,8 @@ pub struct Limits {
     pub inflight_requests_max: usize,
     /// Requests inside the scheduler of one tenant.
     pub tenant_requests_max: usize,
+    /// Requests of one tenant a second, after a burst of as many; 0: no limit.
+    pub tenant_requests_per_s_max: u32,
     /// Bytes of kept answers of one model version, whatever its bundle asks for.
     pub cache_bytes_max: usize,
     /// Bytes of one request, after decompression.
@@ -68,6 +70,7 @@ impl Default for Limits {
             queue_wait_us_min: 5_000,
             inflight_requests_max: 16_384,
             tenant_requests_max: 4096,
+            tenant_requests_per_s_max: 0,
             cache_bytes_max: 64 << 20,
             request_bytes_max: 64 << 20,
             batch_rows_max: 1024,

@@ -32,8 +32,12 @@ fn load(config: Config) -> (Server, Arc<Shelf>) {
         catalogue.entries().iter().partition(|entry| entry.bundle().is_some());
     let candidates = sound.into_iter().filter_map(|entry| shelf.candidate(&catalogue, entry)).collect();
     let refused = refused.into_iter().map(refusal).collect();
-    let tenant_requests_max = shelf.config.server.tenant_requests_max;
-    let limits = Limits { tenant_requests_max, ..Limits::default() };
+    let server = &shelf.config.server;
+    let limits = Limits {
+        tenant_requests_max: server.tenant_requests_max,
+        tenant_requests_per_s_max: server.tenant_requests_per_s_max,
+        ..Limits::default()
+    };
     (Server::serve(limits, Vec::new(), candidates, refused), Arc::new(shelf))
 }
 

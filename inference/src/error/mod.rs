@@ -81,6 +81,16 @@ pub enum InferError {
         /// Time after which a place is likely.
         retry_after_ms: u64,
     },
+    /// The tenant asks faster than it may.
+    #[error("tenant '{tenant}' asks more than {per_s} times a second; retry in {retry_after_ms} ms")]
+    TenantFast {
+        /// Who asked.
+        tenant: String,
+        /// The limit.
+        per_s: u32,
+        /// Time after which a request is due.
+        retry_after_ms: u64,
+    },
     /// The caller's deadline passed first.
     #[error("deadline passed before model '{model}' answered")]
     DeadlineExceeded {
@@ -175,7 +185,9 @@ impl InferError {
                 ErrorCode::NotFound
             }
             Self::TooLarge { .. } => ErrorCode::PayloadTooLarge,
-            Self::Overloaded { .. } | Self::TenantBusy { .. } => ErrorCode::ResourceExhausted,
+            Self::Overloaded { .. } | Self::TenantBusy { .. } | Self::TenantFast { .. } => {
+                ErrorCode::ResourceExhausted
+            }
             Self::Unavailable { .. } | Self::Draining => ErrorCode::Unavailable,
             Self::DeadlineExceeded { .. } | Self::CannotMeet { .. } => ErrorCode::DeadlineExceeded,
             Self::Unsupported(_) => ErrorCode::Unimplemented,
@@ -188,7 +200,8 @@ impl InferError {
         match self {
             Self::Overloaded { retry_after_ms, .. }
             | Self::CannotMeet { retry_after_ms, .. }
-            | Self::TenantBusy { retry_after_ms, .. } => Some(Duration::from_millis(*retry_after_ms)),
+            | Self::TenantBusy { retry_after_ms, .. }
+            | Self::TenantFast { retry_after_ms, .. } => Some(Duration::from_millis(*retry_after_ms)),
             Self::Draining => Some(Duration::from_secs(1)),
             Self::UnknownModel { .. }
             | Self::UnknownVersion { .. }

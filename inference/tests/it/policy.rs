@@ -154,6 +154,23 @@ async fn a_tenant_has_so_many_requests_under_way_and_others_their_own() {
 }
 
 #[tokio::test]
+async fn a_tenant_is_told_when_it_asks_too_fast_and_others_are_not() {
+    let (_server, handle, _) = serve(Limits { tenant_requests_per_s_max: 2, ..Limits::default() }, |_| {});
+    for _ in 0..2 {
+        handle.infer(for_tenant("a")).await.expect("a burst");
+    }
+    let refused = handle.infer(for_tenant("a")).await.expect_err("the third in a second");
+    assert_eq!(refused.code(), ErrorCode::ResourceExhausted);
+    assert!(refused.to_string().starts_with("tenant 'a' asks more than 2 times a second"), "{refused}");
+    let wait = refused.retry_after().expect("a time");
+    assert!(wait <= Duration::from_millis(501), "{wait:?}");
+    handle.infer(for_tenant("b")).await.expect("another tenant");
+    handle.infer(double(1.0)).await.expect("nobody's");
+    tokio::time::sleep(wait).await;
+    handle.infer(for_tenant("a")).await.expect("as told");
+}
+
+#[tokio::test]
 async fn an_answer_that_is_kept_is_given_again_by_the_same_version_only() {
     let (server, handle, seen) = serve(Limits::default(), |hints| hints.cache_bytes_max = 1 << 20);
     let before = seen.batches.lock().expect("lock").len();

@@ -80,7 +80,8 @@ async fn patiently(
         match infer::infer(oip, request.clone(), terms.clone()).await {
             Err(
                 InferError::Overloaded { model: _, retry_after_ms }
-                | InferError::TenantBusy { tenant: _, limit: _, retry_after_ms },
+                | InferError::TenantBusy { tenant: _, limit: _, retry_after_ms }
+                | InferError::TenantFast { tenant: _, per_s: _, retry_after_ms },
             ) if Duration::from_millis(retry_after_ms) < left => {
                 tokio::time::sleep(Duration::from_millis(retry_after_ms)).await;
             }
