@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     keeping::{Auth, Drift, Predictions, Retention},
+    listening::Server,
     paths,
     scheduling::Scheduling,
     secret::Secret,
@@ -46,26 +47,6 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// What holds for single models, by their names.
     pub(crate) scheduling: BTreeMap<String, Scheduling>,
-}
-
-/// Addresses and patience of the server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Server {
-    /// Address of the gRPC port.
-    pub(crate) grpc: SocketAddr,
-    /// Address of the HTTP port.
-    pub(crate) http: SocketAddr,
-    /// Longest wait for running requests at shutdown.
-    pub(crate) shutdown_grace_ms: u64,
-    /// Whether clients on this machine may hand over tensors in shared memory (`/dev/shm`). They then choose which
-    /// objects there are read and written.
-    pub(crate) shared_memory: bool,
-    /// Bytes of a model that clients of the Open Inference Protocol may send along when they ask for it to be loaded;
-    /// 0: none, and no configuration either.
-    pub(crate) load_override_bytes_max: usize,
-    /// Requests that one tenant (`x-tenant-id`) may have under way at once.
-    pub(crate) tenant_requests_max: usize,
 }
 
 /// Where models come from and what runs them.
@@ -147,14 +128,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: paths::default_data_dir(),
-            server: Server {
-                grpc: SocketAddr::from(([127, 0, 0, 1], 50051)),
-                http: SocketAddr::from(([127, 0, 0, 1], 8080)),
-                shutdown_grace_ms: 10_000,
-                shared_memory: false,
-                load_override_bytes_max: 0,
-                tenant_requests_max: inference::Limits::default().tenant_requests_max,
-            },
+            server: Server::default(),
             auth: Auth::default(),
             models: Models {
                 bundles: Vec::new(),
@@ -254,9 +228,7 @@ impl Config {
                 faults.push(format!("models.trusted_keys[{at}]: {error}"));
             }
         }
-        if self.server.shutdown_grace_ms == 0 {
-            faults.push("server.shutdown_grace_ms: must be at least 1".into());
-        }
+        self.server.check(faults);
         if let Err(error) = self.registry_url() {
             faults.push(format!("registry.database: {error}"));
         }

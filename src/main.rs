@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod gateway;
 mod keeping;
+mod listening;
 mod logging;
 mod mlflow;
 mod paths;

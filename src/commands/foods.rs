@@ -11,7 +11,6 @@ use proto::manpasik::v1::{
     food_service_client::FoodServiceClient,
 };
 use services::kernel::{GrpcService, remote};
-use tonic::transport::Channel;
 
 use crate::{
     cli::{Foods, FoodsCommand},
@@ -25,9 +24,9 @@ const PHOTOS_MAX: usize = 64;
 /// Runs one of the food commands.
 pub(crate) fn run(config: &Config, foods: &Foods, token: Option<&str>, json: bool) -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let uri = format!("http://{}", config.server.grpc);
-        let channel = Channel::from_shared(uri.clone())?.connect().await;
-        let channel = channel.with_context(|| {
+        let endpoint = config.server.reached(config.server.grpc)?;
+        let channel = endpoint.connect().await.with_context(|| {
+            let uri = endpoint.uri();
             format!(
                 "no server answers at {uri}; start `manpasik serve`, or set server.grpc in the configuration"
             )

@@ -14,7 +14,10 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
             app = App::build(config) => app?,
             () = signals.next() => return Ok(()),
         };
-        print(&format!("listening grpc={} http={}", app.grpc_address(), app.http_address()))?;
+        let admin = app.admin_addresses();
+        let admin =
+            admin.map(|(grpc, http)| format!(" admin-grpc={grpc} admin-http={http}")).unwrap_or_default();
+        print(&format!("listening grpc={} http={}{admin}", app.grpc_address(), app.http_address()))?;
         app.run(signals.first()).await
     })
 }

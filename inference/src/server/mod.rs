@@ -14,6 +14,7 @@ mod oversize;
 pub mod reflection;
 mod stored;
 mod terms;
+pub mod tls;
 mod transport;
 pub mod vectors;
 
@@ -22,7 +23,7 @@ use tonic::service::Routes;
 
 use self::oip::Oip;
 use crate::Handle;
-pub use transport::{serve_grpc, serve_http};
+pub use transport::{Port, serve_grpc, serve_http};
 
 /// Services whose state the health service tells; all of them are up when inference is.
 const SERVICES: [&str; 6] = [

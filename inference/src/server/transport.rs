@@ -15,13 +15,16 @@ use hyper_util::{
 };
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     task::JoinSet,
 };
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tonic::service::Routes;
 
-use super::{front::Front, guard::Guard, oip::Oip};
+use super::{front::Front, guard::Guard, oip::Oip, tls::Tls};
 use crate::Limits;
 
 /// First windows of HTTP/2 flow control: an image or a batch of rows goes in one flight.
@@ -38,6 +41,25 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after an accept that failed, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Where connections come from: a bound socket, and how they are encrypted, if they are.
+pub struct Port {
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Port {
+    /// A port of encrypted connections; without `tls` of plain ones.
+    pub fn new(listener: TcpListener, tls: Option<Arc<Tls>>) -> Self {
+        Self { listener, tls }
+    }
+}
+
+impl From<TcpListener> for Port {
+    fn from(listener: TcpListener) -> Self {
+        Self::new(listener, None)
+    }
+}
+
 /// What answers the requests of a connection; every connection has a clone.
 trait Served<B>:
     Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static
@@ -52,10 +74,10 @@ impl<S, B> Served<B> for S where
 {
 }
 
-/// Serves the Open Inference Protocol, and `routes`, on `listener` until `shutdown`, to those whom `guard` admits;
+/// Serves the Open Inference Protocol, and `routes`, on `port` until `shutdown`, to those whom `guard` admits;
 /// otherwise like [`serve_http`].
 pub async fn serve_grpc(
-    listener: TcpListener,
+    port: impl Into<Port>,
     oip: impl Into<Oip>,
     routes: Routes,
     guard: Option<Arc<dyn Guard>>,
@@ -66,22 +88,22 @@ pub async fn serve_grpc(
     let mut builder = builder(&limits);
     // No client of gRPC reads the date, and both sides would pay for it with every answer.
     builder.http2().auto_date_header(false);
-    serve(listener, Front::new(oip, routes, guard), builder, limits, shutdown).await
+    serve(port.into(), Front::new(oip, routes, guard), builder, limits, shutdown).await
 }
 
-/// Serves `router` on `listener` until `shutdown`, then accepts nothing more and lets every
+/// Serves `router` on `port` until `shutdown`, then accepts nothing more and lets every
 /// connection finish its requests within the grace period. Both HTTP versions are spoken.
 pub async fn serve_http(
-    listener: TcpListener,
+    port: impl Into<Port>,
     router: Router,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    serve(listener, TowerToHyperService::new(router), builder(&limits), limits, shutdown).await
+    serve(port.into(), TowerToHyperService::new(router), builder(&limits), limits, shutdown).await
 }
 
 async fn serve<S, B>(
-    listener: TcpListener,
+    Port { listener, tls }: Port,
     service: S,
     builder: auto::Builder<TokioExecutor>,
     limits: Limits,
@@ -108,9 +130,12 @@ where
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) => {
-                let connection = connection(stream, service.clone(), Arc::clone(&builder), drain.clone());
+                let (tls, service, builder) = (tls.clone(), service.clone(), Arc::clone(&builder));
+                let drain = drain.clone();
                 connections.spawn(async move {
-                    connection.await;
+                    if let Some(stream) = greeted(stream, tls).await {
+                        connection(stream, service, builder, drain).await;
+                    }
                     drop(permit);
                 });
             }
@@ -142,8 +167,26 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-async fn connection<S, B>(
+/// A connection as its requests travel over it; `None` where the client does not agree on the encryption.
+async fn greeted(
     stream: TcpStream,
+    tls: Option<Arc<Tls>>,
+) -> Option<Either<TcpStream, Box<TlsStream<TcpStream>>>> {
+    if let Err(error) = tune(&stream) {
+        tracing::debug!(%error, "cannot set the options of a connection");
+    }
+    let Some(tls) = tls else { return Some(Either::Left(stream)) };
+    match tls.greet(stream).await {
+        Ok(stream) => Some(Either::Right(Box::new(stream))),
+        Err(error) => {
+            tracing::debug!(%error, "a connection was not encrypted");
+            None
+        }
+    }
+}
+
+async fn connection<S, B>(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     service: S,
     builder: Arc<auto::Builder<TokioExecutor>>,
     mut drain: watch::Receiver<bool>,
@@ -151,9 +194,6 @@ async fn connection<S, B>(
     S: Served<B>,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    if let Err(error) = tune(&stream) {
-        tracing::debug!(%error, "cannot set the options of a connection");
-    }
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let drained = async {
         // An error means that the server is gone, which asks for the same.

@@ -3,10 +3,7 @@
 mod inputs;
 mod session;
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use proto::manpasik::v1::{
@@ -15,7 +12,7 @@ use proto::manpasik::v1::{
 };
 use serde::Serialize;
 use services::kernel::remote;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status, transport::Endpoint};
 
 use crate::{
     app::{App, Signals},
@@ -40,6 +37,7 @@ pub(crate) fn run(config: &Config, demo: &cli::Demo, token: Option<&str>, json: 
             () = signals.next() => return Ok(()),
         };
         let (grpc, http) = (app.grpc_address(), app.http_address());
+        let endpoint = config.server.reached(grpc)?;
         let ready = start.elapsed();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let server = tokio::spawn(app.run(async move {
@@ -47,7 +45,7 @@ pub(crate) fn run(config: &Config, demo: &cli::Demo, token: Option<&str>, json: 
         }));
         out.remark(&format!("server ready after {:.2} s: gRPC {grpc}, HTTP {http}", ready.as_secs_f64()))?;
         tokio::select! {
-            asked = ask_everything(grpc, token, start, out) => asked?,
+            asked = ask_everything(endpoint, token, start, out) => asked?,
             () = signals.next() => return stopping(stop, server).await,
         }
         if !demo.once {
@@ -91,12 +89,12 @@ impl Output {
 }
 
 async fn ask_everything(
-    grpc: SocketAddr,
+    endpoint: Endpoint,
     token: Option<&str>,
     start: Instant,
     out: Output,
 ) -> anyhow::Result<()> {
-    let channel = Channel::from_shared(format!("http://{grpc}"))?.timeout(ANSWER_TIMEOUT).connect().await?;
+    let channel = endpoint.timeout(ANSWER_TIMEOUT).connect().await?;
     let channel = bearing(remote(channel), token)?;
     let mut ai = AiInferenceServiceClient::new(channel.clone())
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
