@@ -17,6 +17,23 @@ pub(crate) struct Auth {
     pub(crate) required: bool,
     /// How long the holder of a token is remembered: within it a token that was revoked still counts.
     pub(crate) token_cache_ms: u64,
+    pub(crate) jwt: Jwt,
+}
+
+/// Tokens that an identity provider has signed (JSON Web Tokens, by EdDSA or RS256). They count beside the registry's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Jwt {
+    /// Where the provider lists its keys (JWKS), an `https://` address or a file; empty: signed tokens do not count.
+    pub(crate) keys: String,
+    /// Who must have issued a token (`iss`).
+    pub(crate) issuer: String,
+    /// For whom a token must be (`aud`).
+    pub(crate) audience: String,
+    /// The claim with the roles, a list or words with spaces between.
+    pub(crate) roles_claim: String,
+    /// Age at which the keys are asked for again; a token that names an unknown one has them asked for at once.
+    pub(crate) keys_ms: u64,
 }
 
 /// How long the registry keeps what it keeps; 0: for ever.
@@ -55,7 +72,19 @@ pub(crate) struct Drift {
 
 impl Default for Auth {
     fn default() -> Self {
-        Self { required: false, token_cache_ms: 1_000 }
+        Self { required: false, token_cache_ms: 1_000, jwt: Jwt::default() }
+    }
+}
+
+impl Default for Jwt {
+    fn default() -> Self {
+        Self {
+            keys: String::new(),
+            issuer: String::new(),
+            audience: String::new(),
+            roles_claim: "roles".into(),
+            keys_ms: 300_000,
+        }
     }
 }
 
@@ -71,12 +100,34 @@ impl Default for Drift {
     }
 }
 
+impl Jwt {
+    fn check(&self, faults: &mut Vec<String>) {
+        if self.keys.is_empty() {
+            return;
+        }
+        for (key, value) in
+            [("issuer", &self.issuer), ("audience", &self.audience), ("roles_claim", &self.roles_claim)]
+        {
+            if value.is_empty() {
+                faults.push(format!("auth.jwt.{key}: is empty; with auth.jwt.keys it must be said"));
+            }
+        }
+        // Whoever can change the answer on its way chooses who comes in.
+        let host = self.keys.strip_prefix("http://").and_then(|rest| rest.split(['/', ':']).next());
+        if host.is_some_and(|host| host != "localhost" && host != "127.0.0.1") {
+            faults
+                .push("auth.jwt.keys: must be https:// (http:// is for this machine only), or a file".into());
+        }
+    }
+}
+
 impl Config {
     /// Adds what is wrong with these sections.
     pub(crate) fn check_keeping(&self, faults: &mut Vec<String>) {
         if self.auth.token_cache_ms > TOKEN_CACHE_MS_MAX {
             faults.push(format!("auth.token_cache_ms: must be at most {TOKEN_CACHE_MS_MAX}"));
         }
+        self.auth.jwt.check(faults);
         if self.drift.rows < DRIFT_ROWS_MIN {
             faults.push(format!("drift.rows: must be at least {DRIFT_ROWS_MIN}"));
         }
@@ -94,7 +145,7 @@ impl Config {
 
     /// Whether a port can be reached from other machines.
     pub(crate) fn is_open(&self) -> bool {
-        [self.server.grpc, self.server.http].iter().any(|address| !address.ip().is_loopback())
+        self.server.is_open()
     }
 
     /// Whether every call shows a token.

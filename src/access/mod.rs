@@ -1,11 +1,13 @@
 //! Who may call: where tokens are asked for, every call on either port shows one before it reaches its service.
 //!
-//! `needs` is the table of what each call takes, `holders` knows whose a token is, and [`Access`] joins them: as the guard
-//! of the gRPC port and as a layer over the HTTP routes. Calls inside the process, such as the gateway's, are not asked
-//! again. Tokens in another form than the registry's own are to be read in [`Access::caller`].
+//! `needs` is the table of what each call takes, `holders` knows whose a token is, and [`Access`] joins them. A [`Door`]
+//! stands before each port: as the guard of gRPC and as a layer over the routes of HTTP. Calls inside the process, such as the gateway's, are not asked
+//! again. Tokens are the registry's own, or those that an identity provider has `signed` with one of its `keys`.
 
 mod holders;
+mod keys;
 mod needs;
+mod signed;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +24,7 @@ use registry::{Principal, Registry};
 use serde_json::json;
 use tonic::{Status, async_trait};
 
-use self::{holders::Holders, needs::Need};
+use self::{holders::Holders, needs::Need, signed::Signed};
 use crate::{gateway, keeping::Auth, mlflow};
 
 /// Where a caller's token stands.
@@ -40,20 +42,17 @@ enum Refusal {
     Unknown(&'static str),
     /// Somebody who may not.
     Forbidden(String),
+    /// On this port nobody may.
+    Elsewhere(String),
     /// It cannot be told at the moment.
     Failed,
 }
 
 impl Access {
-    /// Over the tokens of `registry`.
-    pub(crate) fn new(registry: &Registry, auth: &Auth) -> Self {
+    /// Over the tokens of `registry` and of the provider that is configured, if one is.
+    pub(crate) fn new(registry: &Registry, auth: &Auth) -> anyhow::Result<Self> {
         let patience = Duration::from_millis(auth.token_cache_ms);
-        Self(Arc::new(Holders::new(registry.clone(), patience)))
-    }
-
-    /// `routes` for those who may.
-    pub(crate) fn over(&self, routes: Router) -> Router {
-        routes.layer(axum::middleware::from_fn_with_state(self.clone(), at_the_door))
+        Ok(Self(Arc::new(Holders::new(registry.clone(), Signed::new(&auth.jwt)?, patience))))
     }
 
     /// Who calls, if that is enough for `need`; `what` is the call's name.
@@ -87,21 +86,71 @@ impl Access {
         let given = headers.get(header::AUTHORIZATION).ok_or(Refusal::Unknown(ASK))?;
         let token = given.to_str().ok().and_then(mlflow::token).ok_or(Refusal::Unknown(ASK))?;
         match self.0.of(&token).await {
-            Ok(Some(holder)) => Ok(holder),
-            Ok(None) => Err(Refusal::Unknown(mlflow::NOBODY)),
+            Ok(Ok(holder)) => Ok(holder),
+            Ok(Err(why)) => Err(Refusal::Unknown(why)),
             Err(error) => {
-                tracing::error!(%error, "tokens cannot be looked up");
+                tracing::error!(error = format!("{error:#}"), "tokens cannot be looked up");
                 Err(Refusal::Failed)
             }
         }
     }
 }
 
+/// What one port lets in.
+#[derive(Clone)]
+pub(crate) struct Door {
+    access: Option<Access>,
+    /// Whether what changes or watches the server is let in too.
+    is_admins: bool,
+}
+
+impl Door {
+    /// To everything there is.
+    pub(crate) fn to_all(access: Option<Access>) -> Self {
+        Self { access, is_admins: true }
+    }
+
+    /// To what has no business with the server itself: that has a port of its own.
+    pub(crate) fn to_data(access: Option<Access>) -> Self {
+        Self { access, is_admins: false }
+    }
+
+    /// The guard of a gRPC port; `None` where nobody is stopped.
+    pub(crate) fn guard(&self) -> Option<Arc<dyn Guard>> {
+        let stops = self.access.is_some() || !self.is_admins;
+        stops.then(|| Arc::new(self.clone()) as Arc<dyn Guard>)
+    }
+
+    /// `routes` for those who may.
+    pub(crate) fn over(&self, routes: Router) -> Router {
+        if self.access.is_none() && self.is_admins {
+            return routes;
+        }
+        routes.layer(axum::middleware::from_fn_with_state(self.clone(), at_the_door))
+    }
+
+    async fn opens(
+        &self,
+        need: Need,
+        headers: &HeaderMap,
+        what: &str,
+    ) -> Result<Option<Arc<Principal>>, Refusal> {
+        if need.is_admins() && !self.is_admins {
+            let text = format!("{what} is served on the admin port only (server.admin)");
+            return Err(Refusal::Elsewhere(text));
+        }
+        match &self.access {
+            Some(access) => access.admit(need, headers, what).await,
+            None => Ok(None),
+        }
+    }
+}
+
 #[async_trait]
-impl Guard for Access {
+impl Guard for Door {
     async fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Arc<Principal>>, Status> {
         let need = needs::of_rpc(path).unwrap_or(Need::UNLISTED);
-        Self::admit(self, need, headers, path).await.map_err(|refusal| refusal.status())
+        self.opens(need, headers, path).await.map_err(|refusal| refusal.status())
     }
 }
 
@@ -114,14 +163,14 @@ fn need(path: &str, method: &Method) -> Option<Need> {
     }
 }
 
-async fn at_the_door(State(access): State<Access>, mut request: Request<Body>, next: Next) -> Response {
+async fn at_the_door(State(door): State<Door>, mut request: Request<Body>, next: Next) -> Response {
     let need = match request.extensions().get::<MatchedPath>() {
         Some(path) => need(path.as_str(), request.method()).unwrap_or(Need::UNLISTED),
         // Only who has a token is told that there is nothing.
         None => Need::Token,
     };
     let what = format!("{} {}", request.method(), request.uri().path());
-    match access.admit(need, request.headers(), &what).await {
+    match door.opens(need, request.headers(), &what).await {
         Ok(None) => next.run(request).await,
         Ok(Some(caller)) => {
             request.extensions_mut().insert(Principal::clone(&caller));
@@ -135,7 +184,7 @@ impl Refusal {
     fn status(self) -> Status {
         match self {
             Self::Unknown(text) => Status::unauthenticated(text),
-            Self::Forbidden(text) => Status::permission_denied(text),
+            Self::Forbidden(text) | Self::Elsewhere(text) => Status::permission_denied(text),
             Self::Failed => Status::unavailable("tokens cannot be looked up at the moment: try again"),
         }
     }
@@ -145,7 +194,7 @@ impl Refusal {
     fn response(self, path: &str) -> Response {
         let (http, code) = match &self {
             Self::Unknown(_) => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"),
-            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
+            Self::Forbidden(_) | Self::Elsewhere(_) => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
             Self::Failed => (StatusCode::SERVICE_UNAVAILABLE, "TEMPORARILY_UNAVAILABLE"),
         };
         let status = self.status();

@@ -167,6 +167,15 @@ pub(crate) fn of_route(path: &str, reads: bool) -> Option<Need> {
 impl Need {
     /// What a call without an entry needs.
     pub(crate) const UNLISTED: Self = ADMINS;
+
+    /// Whether it is about the server, its models and its registry rather than about an answer or a person: such calls
+    /// can be kept to a port of their own.
+    pub(crate) fn is_admins(self) -> bool {
+        match self {
+            Self::Nothing | Self::Token => false,
+            Self::Role(roles) => !roles.contains(&Role::User),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The composition root: everything is built here, in order, and stopped in the reverse one.
 //!
-//! `build` binds both ports and starts inference and the services; `run` serves until the
+//! `build` binds the ports and starts inference and the services; `run` serves until the
 //! given future ends, then drains. Tests and the demonstration use the same two calls.
 
 mod drift;
@@ -10,6 +10,7 @@ mod keeper;
 mod measurements;
 pub(crate) mod models;
 mod overridden;
+mod ports;
 pub(crate) mod recorder;
 mod registered;
 mod release;
@@ -38,13 +39,16 @@ use services::{
     kernel::{GrpcService, in_process, remote},
     measurement::MeasurementModule,
 };
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 pub(crate) use signals::Signals;
 
-use self::keeper::Keeper;
+use self::{
+    keeper::Keeper,
+    ports::{Addresses, Ports, Served},
+};
 use crate::{
     access::Access,
     commands,
@@ -63,29 +67,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Everything built and bound, not yet serving.
 pub(crate) struct App {
     inference: inference::Server,
-    oip: Oip,
     measurement: Option<MeasurementModule>,
     registry: Registry,
-    access: Option<Access>,
     keeper: Keeper,
     swept: JoinHandle<()>,
     followed: JoinHandle<()>,
     vectors: Arc<dyn VectorStore>,
     preparing: JoinHandle<()>,
-    grpc: TcpListener,
-    http: TcpListener,
-    addresses: (SocketAddr, SocketAddr),
-    grpc_routes: tonic::service::Routes,
-    http_routes: Router,
+    ports: Ports,
+    served: Served,
+    addresses: (Addresses, Option<Addresses>),
     grace: Duration,
 }
 
 impl App {
     /// Binds the ports, loads the models, opens the databases.
     pub(crate) async fn build(config: &Config) -> anyhow::Result<Self> {
-        let grpc = bind(config.server.grpc, "gRPC").await?;
-        let http = bind(config.server.http, "HTTP").await?;
-        let addresses = (grpc.local_addr()?, http.local_addr()?);
+        let ports = Ports::bind(&config.server).await?;
+        let addresses = ports.addresses()?;
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("cannot create the data folder `{}`", config.data_dir.display()))?;
         let registry = open_registry(config).await?;
@@ -130,34 +129,35 @@ impl App {
         }
         let clients = clients(local, knowledge, food, client, vector_service);
         let access = access(config, &registry).await?;
-        let http_routes = http_routes(config, &oip, &registry, clients, access.as_ref());
+        let http_routes = http_routes(config, &oip, &registry, clients);
         Ok(Self {
             inference,
-            oip,
             measurement,
             registry,
-            access,
             keeper,
             swept,
             followed,
             vectors,
             preparing,
-            grpc,
-            http,
+            ports,
+            served: Served { oip, grpc: grpc_routes, http: http_routes, access },
             addresses,
-            grpc_routes,
-            http_routes,
             grace: Duration::from_millis(config.server.shutdown_grace_ms),
         })
     }
 
     /// Where gRPC is served.
     pub(crate) fn grpc_address(&self) -> SocketAddr {
-        self.addresses.0
+        self.addresses.0.0
     }
 
     /// Where HTTP is served.
     pub(crate) fn http_address(&self) -> SocketAddr {
+        self.addresses.0.1
+    }
+
+    /// Where what changes and watches the server is served, if not there: gRPC and HTTP.
+    pub(crate) fn admin_addresses(&self) -> Option<Addresses> {
         self.addresses.1
     }
 
@@ -166,24 +166,17 @@ impl App {
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let closing = CancellationToken::new();
         let handle = self.inference.handle();
-        let closed = || closing.clone().cancelled_owned();
-        let guard = self.access.map(|access| Arc::new(access) as Arc<dyn server::guard::Guard>);
-        let mut grpc =
-            tokio::spawn(server::serve_grpc(self.grpc, self.oip, self.grpc_routes, guard, closed()));
-        let mut http =
-            tokio::spawn(server::serve_http(self.http, self.http_routes, handle.limits().clone(), closed()));
+        let mut serving = self.ports.serve(self.served, handle.limits(), &closing);
         tokio::select! {
             () = shutdown => {}
-            ended = &mut grpc => return early("gRPC", ended),
-            ended = &mut http => return early("HTTP", ended),
+            broken = serving.broken() => return Err(broken),
         }
         tracing::info!("shutting down: finishing the requests under way");
         let stopping = async {
             closing.cancel();
             // Requests of several steps need inference until they are answered; open streams end with
             // their service.
-            let answered = async { (grpc.await, http.await) };
-            let _ = tokio::time::timeout(self.grace / 2, answered).await;
+            let _ = tokio::time::timeout(self.grace / 2, serving.finish()).await;
             if let Some(measurement) = self.measurement {
                 measurement.stop().await;
             }
@@ -238,23 +231,13 @@ fn clients(
     }
 }
 
-/// Everything the HTTP port carries; to those who may, where that is asked.
-fn http_routes(
-    config: &Config,
-    oip: &Oip,
-    registry: &Registry,
-    clients: Clients,
-    access: Option<&Access>,
-) -> Router {
-    let routes = server::http_routes(oip)
+/// Everything the HTTP ports carry.
+fn http_routes(config: &Config, oip: &Oip, registry: &Registry, clients: Clients) -> Router {
+    server::http_routes(oip)
         .merge(mlflow::router(registry))
         .merge(trail::router(registry))
         .merge(registrar::router(registry, config))
-        .merge(gateway::router(clients, registrar::described()));
-    match access {
-        Some(access) => access.over(routes),
-        None => routes,
-    }
+        .merge(gateway::router(clients, registrar::described()))
 }
 
 /// Traces answers and watches for drift, and writes both down.
@@ -285,13 +268,15 @@ async fn access(config: &Config, registry: &Registry) -> anyhow::Result<Option<A
     if !config.asks_for_tokens() {
         return Ok(None);
     }
-    if config.is_open() {
-        tracing::warn!("reachable from other machines without encryption: put a proxy with TLS in front");
+    if config.is_open() && config.server.tls.certificate.as_os_str().is_empty() {
+        tracing::warn!(
+            "reachable from other machines without encryption: set server.tls, or put a proxy with TLS in front"
+        );
     }
     if registry.tokens().await?.iter().all(|token| token.revoked_ms.is_some()) {
         tracing::warn!("there is no token, so nobody can call: `manpasik tokens create NAME --role admin`");
     }
-    Ok(Some(Access::new(registry, &config.auth)))
+    Ok(Some(Access::new(registry, &config.auth)?))
 }
 
 /// The registry, with runs that were killed marked as such.
@@ -301,12 +286,6 @@ pub(crate) async fn open_registry(config: &Config) -> anyhow::Result<Registry> {
     let registry = registry.with_context(|| format!("cannot open the registry at `{url:?}`"))?;
     registry.runs().sweep(recorder::now_ms()).await?;
     Ok(registry)
-}
-
-async fn bind(address: SocketAddr, name: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address} for {name}; choose another with --{}", name.to_lowercase())
-    })
 }
 
 /// The server that the platform services call for inference and vectors: this process or the configured one.
@@ -336,11 +315,6 @@ async fn measurement(
     Ok(Some(module.context("cannot start the measurement service")?))
 }
 
-fn early(name: &str, ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> anyhow::Result<()> {
-    ended.with_context(|| format!("the {name} server failed"))??;
-    anyhow::bail!("the {name} server ended without being asked to")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,7 +328,7 @@ mod tests {
         (config.server.grpc, config.server.http) = (any, any);
         config.models.bundles = vec![folder.path().join("none")];
         let app = App::build(&config).await.expect("built");
-        let (count, without) = unlisted(&app.http_routes);
+        let (count, without) = unlisted(&app.served.http);
         assert!(count > 80, "{count} paths are too few: how the router shows them has changed");
         assert!(without.is_empty(), "say in access::needs what these need: {without:#?}");
     }

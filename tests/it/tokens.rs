@@ -2,21 +2,31 @@
 
 use std::{
     path::Path,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
 use proto::{
     inference::{
         RepositoryIndexRequest, RepositoryModelUnloadRequest, ServerReadyRequest,
         grpc_inference_service_client::GrpcInferenceServiceClient,
     },
     manpasik::v1::{
-        GetMeasurementHistoryRequest, ListModelsRequest,
+        GetMeasurementHistoryRequest, ListModelsRequest, StreamAnalysisRequest, StreamResume, StreamStart,
         ai_inference_service_client::AiInferenceServiceClient,
-        measurement_service_client::MeasurementServiceClient,
+        measurement_service_client::MeasurementServiceClient, stream_analysis_request::Message as Asking,
+        stream_analysis_response::Message as Telling,
     },
 };
-use tonic::{Code, Request, metadata::MetadataValue, transport::Channel};
+use ring::{
+    rand::SystemRandom,
+    signature::{Ed25519KeyPair, KeyPair},
+};
+use serde_json::{Value, json};
+use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
 
 use crate::support::{
     Server,
@@ -111,7 +121,7 @@ fn routes_refuse_in_the_words_of_their_face() {
     assert_eq!((mlflow.status, &mlflow.json()["error_code"]), (403, &"PERMISSION_DENIED".into()));
     // As MLflow's clients send name and token: `m:` and the token, in base64.
     let plain = format!("m:{maker}");
-    let basic = format!("Basic {}", base64::Engine::encode(&base64::prelude::BASE64_STANDARD, plain));
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(plain));
     assert_eq!(get("/api/2.0/mlflow/experiments/search", &basic).status, 200);
 }
 
@@ -135,4 +145,115 @@ fn the_command_line_asks_too_but_for_the_first_token() {
     refused.refused(&["auth.required", "--token"]);
     let admin = token(data.path(), "a", "admin");
     run_over(data.path(), &["models", "audit", "--token", &admin], &[REQUIRED]).ok();
+}
+
+/// A token with these claims, signed by `pair` under the name `kid`.
+fn signed(pair: &Ed25519KeyPair, kid: &str, claims: &Value) -> String {
+    let encoded = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", encoded(&json!({ "alg": "EdDSA", "kid": kid })), encoded(claims));
+    let signature = BASE64_URL_SAFE_NO_PAD.encode(pair.sign(message.as_bytes()));
+    format!("{message}.{signature}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_an_identity_provider_count_with_their_roles_on_both_ports() {
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
+    let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("a key");
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let place = folder.path().join("keys.json");
+    let x = BASE64_URL_SAFE_NO_PAD.encode(pair.public_key());
+    let keys = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": x }] });
+    std::fs::write(&place, keys.to_string()).expect("writes");
+    let place = place.to_string_lossy();
+    let server = Server::with(
+        &shipped_bundles(),
+        &[
+            REQUIRED,
+            ("MANPASIK__AUTH__JWT__KEYS", &place),
+            ("MANPASIK__AUTH__JWT__ISSUER", "https://id.example.org"),
+            ("MANPASIK__AUTH__JWT__AUDIENCE", "manpasik"),
+        ],
+    );
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let claims = |sub: &str, audience: &str, exp: u64, roles: &[&str]| json!({ "iss": "https://id.example.org", "sub": sub, "aud": audience, "exp": exp, "roles": roles });
+    let maker = signed(&pair, "k1", &claims("mina", "manpasik", now_s + 600, &["data_scientist"]));
+    let user = signed(&pair, "k1", &claims("anna", "manpasik", now_s + 600, &["user"]));
+    let mut oip = GrpcInferenceServiceClient::new(channel(&server).await);
+    let unload = || RepositoryModelUnloadRequest { model_name: "thyroid".into(), ..Default::default() };
+    let refused = oip.repository_model_unload(of(&user, unload())).await.expect_err("a user");
+    assert!(refused.code() == Code::PermissionDenied && refused.message().contains("anna"), "{refused}");
+    assert!(oip.repository_model_unload(of(&maker, unload())).await.is_ok());
+    let get = |path: &str, token: &str| bearing(server.http, "GET", path, &format!("Bearer {token}"), "");
+    assert_eq!(get("/metrics", &maker).status, 200);
+    assert_eq!(get("/metrics", &user).status, 403);
+    let own = token(server.data_dir(), "u", "user");
+    assert_eq!(get("/v1/ai/models", &own).status, 200, "the registry's own tokens count too");
+    let other = Ed25519KeyPair::from_pkcs8(
+        Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key").as_ref(),
+    );
+    let all = claims("anna", "manpasik", now_s + 600, &["admin"]);
+    for (token, word) in [
+        (signed(&pair, "k1", &claims("anna", "manpasik", now_s - 60, &[])), "has ended"),
+        (signed(&pair, "k1", &claims("anna", "shop", now_s + 600, &[])), "audience"),
+        (signed(&pair, "k2", &all), "does not list"),
+        (signed(&other.expect("a key"), "k1", &all), "signature"),
+    ] {
+        let answer = get("/v1/ai/models", &token);
+        assert_eq!(answer.status, 401);
+        assert!(answer.json()["error"]["message"].as_str().is_some_and(|text| text.contains(word)), "{word}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_or_watches_the_server_has_ports_of_its_own_where_that_is_set() {
+    let settings =
+        [("MANPASIK__SERVER__ADMIN__GRPC", "127.0.0.1:0"), ("MANPASIK__SERVER__ADMIN__HTTP", "127.0.0.1:0")];
+    let server = Server::with(&shipped_bundles(), &settings);
+    let (grpc, http) = server.admin.expect("ports of its own");
+    for path in ["/metrics", "/v1/registry/models", "/v1/predictions", "/api/2.0/mlflow/experiments/search"] {
+        let refused = http::get(server.http, path);
+        assert_eq!(refused.status, 403, "{path}");
+        assert!(String::from_utf8_lossy(&refused.body).contains("server.admin"), "{path}");
+    }
+    for path in ["/metrics", "/v1/registry/models", "/v1/ai/models", "/v2/models/thyroid"] {
+        assert_eq!(http::get(http, path).status, 200, "{path}");
+    }
+    for path in ["/v1/ai/models", "/v2/models/thyroid", "/healthz", "/readyz"] {
+        assert_eq!(http::get(server.http, path).status, 200, "{path}");
+    }
+    let unload = || RepositoryModelUnloadRequest { model_name: "thyroid".into(), ..Default::default() };
+    let mut oip = GrpcInferenceServiceClient::new(channel(&server).await);
+    let refused = oip.repository_model_unload(unload()).await.expect_err("not here");
+    assert!(
+        refused.code() == Code::PermissionDenied && refused.message().contains("server.admin"),
+        "{refused}"
+    );
+    assert!(oip.server_ready(ServerReadyRequest {}).await.is_ok());
+    let admins =
+        Channel::from_shared(format!("http://{grpc}")).expect("a URI").connect().await.expect("listens");
+    assert!(GrpcInferenceServiceClient::new(admins).repository_model_unload(unload()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_broke_off_is_gone_on_with_by_who_began_it() {
+    let server = server();
+    let [anna, bert] = ["anna", "bert"].map(|name| token(server.data_dir(), name, "user"));
+    let client = AiInferenceServiceClient::new(channel(&server).await);
+    let open = async |token: &str, start: StreamStart| {
+        let message = Some(Asking::Start(start));
+        let requests = futures::stream::iter([StreamAnalysisRequest { message }]);
+        let requests = futures::StreamExt::chain(requests, futures::stream::pending());
+        let mut answers = client.clone().stream_analysis(of(token, requests)).await?.into_inner();
+        match answers.message().await?.and_then(|answer| answer.message) {
+            Some(Telling::Started(started)) => Ok::<_, Status>(started.stream_id),
+            other => panic!("no start: {other:?}"),
+        }
+    };
+    let begun = StreamStart { cartridge_code: "01:01".into(), ..Default::default() };
+    let stream_id = open(&anna, begun).await.expect("begins");
+    let resume = Some(StreamResume { stream_id, last_sequence: None });
+    let start = StreamStart { resume, ..Default::default() };
+    let refused = open(&bert, start.clone()).await.expect_err("another's");
+    assert_eq!(refused.code(), Code::NotFound, "not even that there is one");
+    open(&anna, start).await.expect("goes on");
 }

@@ -31,6 +31,8 @@ pub(crate) struct Server {
     data: TempDir,
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
+    /// gRPC and HTTP of the admin's ports, where there are any.
+    pub(crate) admin: Option<(SocketAddr, SocketAddr)>,
 }
 
 impl Server {
@@ -67,11 +69,13 @@ impl Server {
             .map_while(Result::ok)
             .find(|line| line.starts_with("listening "))
             .expect("the program says where it listens");
-        let address = |key: &str| {
+        let address = |key: &str| -> Option<SocketAddr> {
             let part = line.split(' ').find_map(|part| part.strip_prefix(key));
-            part.and_then(|text| text.parse().ok()).expect("an address")
+            part.map(|text| text.parse().expect("an address"))
         };
-        Self { child, data, grpc: address("grpc="), http: address("http=") }
+        let admin = address("admin-grpc=").zip(address("admin-http="));
+        let (grpc, http) = address("grpc=").zip(address("http=")).expect("two addresses");
+        Self { child, data, grpc, http, admin }
     }
 
     /// Open Inference Protocol.
