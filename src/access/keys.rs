@@ -50,7 +50,7 @@ impl Key {
 #[derive(Debug, Clone)]
 enum Place {
     File(PathBuf),
-    Url(String),
+    Url(String, reqwest::Client),
 }
 
 #[derive(Default)]
@@ -69,7 +69,6 @@ pub(super) struct Keys(Arc<Provider>);
 struct Provider {
     place: Place,
     patience: Duration,
-    client: reqwest::Client,
     held: RwLock<Held>,
     /// Held by the one who asks.
     asking: tokio::sync::Mutex<()>,
@@ -78,14 +77,18 @@ struct Provider {
 impl Keys {
     /// Of the set at `place`, an address or a file, asked for again after `patience`.
     pub(super) fn new(place: &str, patience: Duration) -> anyhow::Result<Self> {
-        let is_url = place.starts_with("https://") || place.starts_with("http://");
-        let place = if is_url { Place::Url(place.to_owned()) } else { Place::File(place.into()) };
-        // Another part of the program may have said so before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().timeout(FETCH_TIMEOUT).build();
-        let client = client.context("no connection can be made to the provider of keys")?;
+        let place = match place.starts_with("https://") || place.starts_with("http://") {
+            true => {
+                // Another part of the program may have said so before.
+                let _ = rustls::crypto::ring::default_provider().install_default();
+                let client = reqwest::Client::builder().timeout(FETCH_TIMEOUT).build();
+                let client = client.context("no connection can be made to the provider of keys")?;
+                Place::Url(place.to_owned(), client)
+            }
+            false => Place::File(place.into()),
+        };
         let (held, asking) = (RwLock::default(), tokio::sync::Mutex::default());
-        Ok(Self(Arc::new(Provider { place, patience, client, held, asking })))
+        Ok(Self(Arc::new(Provider { place, patience, held, asking })))
     }
 
     /// The key `kid`; the only one there is where a token names none.
@@ -165,8 +168,8 @@ impl Provider {
             Place::File(path) => {
                 tokio::fs::read(path).await.with_context(|| format!("cannot read `{}`", path.display()))?
             }
-            Place::Url(url) => {
-                let mut answer = self.client.get(url).send().await?.error_for_status()?;
+            Place::Url(url, client) => {
+                let mut answer = client.get(url).send().await?.error_for_status()?;
                 let mut text = Vec::new();
                 while let Some(part) = answer.chunk().await? {
                     text.extend_from_slice(&part);
