@@ -77,15 +77,14 @@ struct Provider {
 impl Keys {
     /// Of the set at `place`, an address or a file, asked for again after `patience`.
     pub(super) fn new(place: &str, patience: Duration) -> anyhow::Result<Self> {
-        let place = match place.starts_with("https://") || place.starts_with("http://") {
-            true => {
-                // Another part of the program may have said so before.
-                let _ = rustls::crypto::ring::default_provider().install_default();
-                let client = reqwest::Client::builder().timeout(FETCH_TIMEOUT).build();
-                let client = client.context("no connection can be made to the provider of keys")?;
-                Place::Url(place.to_owned(), client)
-            }
-            false => Place::File(place.into()),
+        let place = if place.starts_with("https://") || place.starts_with("http://") {
+            // Another part of the program may have said so before.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let client = reqwest::Client::builder().timeout(FETCH_TIMEOUT).build();
+            let client = client.context("no connection can be made to the provider of keys")?;
+            Place::Url(place.to_owned(), client)
+        } else {
+            Place::File(place.into())
         };
         let (held, asking) = (RwLock::default(), tokio::sync::Mutex::default());
         Ok(Self(Arc::new(Provider { place, patience, held, asking })))

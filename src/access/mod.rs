@@ -1,8 +1,9 @@
 //! Who may call: where tokens are asked for, every call on either port shows one before it reaches its service.
 //!
 //! `needs` is the table of what each call takes, `holders` knows whose a token is, and [`Access`] joins them. A [`Door`]
-//! stands before each port: as the guard of gRPC and as a layer over the routes of HTTP. Calls inside the process, such as the gateway's, are not asked
-//! again. Tokens are the registry's own, or those that an identity provider has `signed` with one of its `keys`.
+//! stands before each port: as the guard of gRPC and as a layer over the routes of HTTP. Calls inside the process, such as
+//! the gateway's, are not asked again. Tokens are the registry's own, or those that an identity provider has `signed` with
+//! one of its `keys`.
 
 mod holders;
 mod keys;
