@@ -241,6 +241,26 @@ impl Tensor {
         Ok(Self { dtype: self.dtype, shape, data: self.data.slice(range) })
     }
 
+    /// The same with a second dimension of `length`: filled up with zeros behind, or cut off. Fails on byte strings and
+    /// where there is no second dimension.
+    pub fn with_length(&self, length: usize) -> Result<Self, ModelError> {
+        let (Some(size), [rows, own, inner @ ..]) = (self.dtype.size(), &self.shape[..]) else {
+            return Err(ModelError::input("length", format!("cannot be set of a shape {:?}", self.shape)));
+        };
+        let mut shape = self.shape.clone();
+        shape[1] = length;
+        let total = element_count(&shape)?.checked_mul(size);
+        let total = total.ok_or_else(|| ModelError::input("shape", "has too many elements"))?;
+        let step = inner.iter().product::<usize>() * size;
+        let (from, kept) = (own * step, (*own).min(length) * step);
+        let mut data = Vec::with_capacity(total);
+        for row in 0..*rows {
+            data.extend_from_slice(&self.data[row * from..][..kept]);
+            data.resize((row + 1) * length * step, 0);
+        }
+        Ok(Self { dtype: self.dtype, shape, data: data.into() })
+    }
+
     /// Where the byte string at `index` begins, its length included.
     fn string_offset(&self, index: usize) -> usize {
         self.strings().take(index).map(|string| string.len() + LENGTH_BYTES).sum()

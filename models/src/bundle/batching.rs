@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{LengthConfig, SequenceConfig};
+use crate::Signature;
+
 /// Bounds on what a bundle may ask for.
 struct Limits {
     rows_max: usize,
@@ -39,6 +42,12 @@ pub struct BatchingConfig {
     /// How requests wait.
     #[serde(default, skip_serializing_if = "QueueConfig::is_default")]
     pub queue: QueueConfig,
+    /// How requests of unlike length are put together; none: only requests of one shape are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lengths: Option<LengthConfig>,
+    /// What is remembered from one request of a sequence to the next; none: requests have nothing to do with each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<SequenceConfig>,
 }
 
 /// `[batching.queue]`.
@@ -82,12 +91,27 @@ impl BatchingConfig {
     /// Batches of up to `rows_max`, nothing else.
     pub fn new(rows_max: usize) -> Self {
         let queue = QueueConfig::default();
-        Self { rows_max, linger_us: 0, preferred_rows: Vec::new(), cache_bytes_max: 0, queue }
+        Self {
+            rows_max,
+            linger_us: 0,
+            preferred_rows: Vec::new(),
+            cache_bytes_max: 0,
+            queue,
+            lengths: None,
+            sequence: None,
+        }
+    }
+
+    /// Checks what speaks of the model's tensors; the error names the key, what it is and what was expected.
+    pub fn check_tensors(&self, signature: &Signature) -> Result<(), String> {
+        self.lengths.as_ref().map_or(Ok(()), |lengths| lengths.check(signature))?;
+        self.sequence.as_ref().map_or(Ok(()), |sequence| sequence.check(signature))
     }
 
     /// Checks every value; the error names the key, what it is and what was expected.
     pub fn check(&self) -> Result<(), String> {
-        let Self { rows_max, linger_us, preferred_rows, cache_bytes_max, queue } = self;
+        let Self { rows_max, linger_us, preferred_rows, cache_bytes_max, queue, lengths: _, sequence: _ } =
+            self;
         let ensure = |holds: bool, reason: String| if holds { Ok(()) } else { Err(reason) };
         let most = LIMITS.rows_max;
         ensure(

@@ -288,6 +288,8 @@ fn forecast(config: &BundleConfig, forecast: &ForecastConfig) -> Checked {
 
 fn running(config: &BundleConfig) -> Checked {
     config.batching.check()?;
+    let signature = config.signature().map_err(|error| error.to_string())?;
+    config.batching.check_tensors(&signature)?;
     let tolerance = config.golden.tolerance;
     ensure((0.0..=LIMITS.tolerance_max).contains(&tolerance), || {
         format!("golden.tolerance is {tolerance}, expected 0 to {}", LIMITS.tolerance_max)

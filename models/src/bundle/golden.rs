@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::GOLDEN_FILE;
 use super::safetensors::{from_safetensors, to_safetensors};
+use super::{GOLDEN_FILE, LengthConfig};
 use crate::{Batch, Model, ModelError, Signature, Tensor, TensorSpec};
 
 /// Most rows of a golden file; every load runs them.
@@ -103,13 +103,40 @@ impl Golden {
         tolerance: f64,
     ) -> Result<(), ModelError> {
         let got = model.run(Batch { tensors: self.inputs.clone() })?;
+        self.compare(&got.tensors, signature, tolerance, "")
+    }
+
+    /// The same with the inputs filled up to a longer length, where there is one: what a model says must not depend
+    /// on who stood beside it in a batch.
+    pub fn verify_filled(
+        &self,
+        model: &mut dyn Model,
+        signature: &Signature,
+        lengths: &LengthConfig,
+        tolerance: f64,
+    ) -> Result<(), ModelError> {
+        let Some((tensors, length)) = lengths.overfill(signature, self.inputs.clone())? else {
+            return Ok(());
+        };
+        let got = model.run(Batch { tensors })?;
+        let got = lengths.cut(signature, got.tensors, length)?;
+        self.compare(&got, signature, tolerance, " with its input filled up")
+    }
+
+    fn compare(
+        &self,
+        got: &[Tensor],
+        signature: &Signature,
+        tolerance: f64,
+        how: &str,
+    ) -> Result<(), ModelError> {
         let fault = |reason: String| ModelError::invalid(GOLDEN_FILE, reason);
-        if got.tensors.len() != self.outputs.len() {
-            return Err(fault(format!("model gave {} outputs", got.tensors.len())));
+        if got.len() != self.outputs.len() {
+            return Err(fault(format!("model gave {} outputs", got.len())));
         }
-        for ((got, want), spec) in got.tensors.iter().zip(&self.outputs).zip(&signature.outputs) {
+        for ((got, want), spec) in got.iter().zip(&self.outputs).zip(&signature.outputs) {
             compare(got, want, tolerance)
-                .map_err(|reason| fault(format!("output `{}` {reason}", spec.name)))?;
+                .map_err(|reason| fault(format!("output `{}`{how} {reason}", spec.name)))?;
         }
         Ok(())
     }

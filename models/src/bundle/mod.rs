@@ -16,10 +16,12 @@ mod check;
 pub mod config;
 mod files;
 mod golden;
+mod lengths;
 mod manifest;
 pub mod network;
 mod open;
 mod safetensors;
+mod sequence;
 mod trust;
 mod version;
 mod write;
@@ -30,6 +32,7 @@ pub use config::{
     LineageConfig, MetricConfig, SCHEMA_VERSION, TensorConfig,
 };
 pub use golden::{GOLDEN_ROWS_MAX, Golden};
+pub use lengths::{Filled, LengthConfig};
 pub use manifest::{FileEntry, Manifest, PublicKey, SecretKey};
 pub use network::{
     Activation, AutoencoderConfig, BodyConfig, ClassifierConfig, EncoderConfig, ForecasterConfig,
@@ -37,6 +40,7 @@ pub use network::{
 };
 pub use open::Bundle;
 pub use safetensors::{from_safetensors, to_safetensors};
+pub use sequence::{SequenceConfig, StateConfig};
 pub use trust::{Trust, sign};
 pub use version::{Quantisation, Version};
 pub use write::BundleWriter;

@@ -141,7 +141,11 @@ impl Bundle {
             return Err(ModelError::invalid(CONFIG_FILE, reason));
         }
         let mut model = engine.load(self)?;
-        self.golden()?.verify(&mut *model, &self.signature, self.config.golden.tolerance)?;
+        let (golden, tolerance) = (self.golden()?, self.config.golden.tolerance);
+        golden.verify(&mut *model, &self.signature, tolerance)?;
+        if let Some(lengths) = &self.config.batching.lengths {
+            golden.verify_filled(&mut *model, &self.signature, lengths, tolerance)?;
+        }
         Ok(model)
     }
 }

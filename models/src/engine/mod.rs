@@ -2,10 +2,12 @@
 //! candle or ONNX Runtime.
 
 pub mod candle;
+mod device;
 mod onnx;
 mod unavailable;
 
 pub use candle::CandleEngine;
+pub use device::Device;
 pub use onnx::{OnnxEngine, OnnxOptions, VARIABLES};
 pub use unavailable::UnavailableEngine;
 

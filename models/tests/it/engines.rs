@@ -9,7 +9,7 @@ use models::engine::{CandleEngine, OnnxEngine, OnnxOptions, VARIABLES};
 use models::{Batch, Bundle, DType, Engine, Model, ModelError, Tensor};
 
 use crate::support::onnx::Perceptron;
-use crate::support::{config, inputs, numbers, run, weights};
+use crate::support::{config, inputs, numbers, placed, run, weights};
 
 const WIDTHS: [usize; 3] = [6, 17, 3];
 
@@ -55,7 +55,7 @@ fn config_for(engine: EngineKind) -> BundleConfig {
 
 /// ONNX Runtime where the environment names it; without it half of the suite is left out.
 pub(crate) fn onnx() -> Option<OnnxEngine> {
-    let engine = OnnxEngine::find(None, &[], OnnxOptions::default());
+    let engine = OnnxEngine::find(None, &[], OnnxOptions { device: placed(), ..OnnxOptions::default() });
     match engine {
         Ok(engine) => Some(engine),
         Err(error) => {
@@ -72,7 +72,8 @@ pub(crate) fn onnx() -> Option<OnnxEngine> {
 
 /// Runs `check` with each engine, a name for messages, and the same model opened by it.
 fn with_each(check: impl Fn(&str, &BundleConfig, &dyn Engine, Vec<u8>, Box<dyn Model>)) {
-    let (candle, config) = (CandleEngine::new(), config_for(EngineKind::Candle));
+    let (candle, config) =
+        (CandleEngine::on(placed()).expect("the device is there"), config_for(EngineKind::Candle));
     let model = candle.open(&config, &candle_weights()).expect("a model");
     check("candle", &config, &candle, candle_weights(), model);
     if let Some(onnx) = onnx() {

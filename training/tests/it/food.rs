@@ -51,8 +51,7 @@ fn the_committed_record_is_what_both_variants_see() {
     let (Some(store), Some(data)) = (store_with(&sources), std::env::var_os("MANPASIK_DATA_DIR")) else {
         return;
     };
-    let Ok(engine) = OnnxEngine::find(None, &[installed().join("lib")], OnnxOptions { intra_threads: 1 })
-    else {
+    let Ok(engine) = OnnxEngine::find(None, &[installed().join("lib")], OnnxOptions::default()) else {
         return;
     };
     let out = tempfile::tempdir().expect("dir");
@@ -109,8 +108,7 @@ fn noise_a_cat_and_a_person_leave_it_unsure_and_a_coffee_does_not() {
     else {
         return;
     };
-    let Ok(engine) = OnnxEngine::find(None, &[installed().join("lib")], OnnxOptions { intra_threads: 1 })
-    else {
+    let Ok(engine) = OnnxEngine::find(None, &[installed().join("lib")], OnnxOptions::default()) else {
         return;
     };
     let out = tempfile::tempdir().expect("dir");

@@ -10,18 +10,42 @@ mod weights;
 use network::{Network, Transformer};
 use weights::Weights;
 
-use super::{Batch, Engine, Model};
+use super::{Batch, Device, Engine, Model};
 use crate::bundle::{BundleConfig, CONFIG_FILE, NetworkConfig};
 use crate::{Bundle, ModelError, Signature, Tensor};
 
-/// Runs candle networks on the calling thread.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct CandleEngine;
+/// Name in `model.toml`.
+const NAME: &str = "candle";
+
+/// Runs candle networks: on the calling thread, or their dense blocks on a graphics card.
+#[derive(Debug, Clone)]
+pub struct CandleEngine {
+    device: candle_core::Device,
+}
+
+impl Default for CandleEngine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl CandleEngine {
-    /// The engine; it needs nothing.
+    /// The engine on the processor; it needs nothing.
     pub fn new() -> Self {
-        Self
+        Self { device: candle_core::Device::Cpu }
+    }
+
+    /// The engine on `device`.
+    ///
+    /// # Errors
+    /// [`ModelError::EngineUnavailable`] where there is no such card, or the program was built for none.
+    pub fn on(device: Device) -> Result<Self, ModelError> {
+        match device {
+            Device::Cpu => Ok(Self::new()),
+            Device::Cuda(number) => card(number)
+                .map(|device| Self { device })
+                .map_err(|reason| ModelError::EngineUnavailable { engine: NAME, reason }),
+        }
     }
 
     /// A model from the bytes of `weights.safetensors`, before or without a bundle.
@@ -33,9 +57,15 @@ impl CandleEngine {
         let file = config.engine.weights_file();
         let kind = config.network.as_ref();
         let kind = kind.ok_or_else(|| ModelError::invalid(CONFIG_FILE, "has no [network] table"))?;
-        let weights = Weights::read(file, weights)?;
+        let weights = Weights::read(file, weights, &self.device)?;
         let fault = |error: candle_core::Error| ModelError::invalid(file, error.to_string());
         let network = match kind {
+            NetworkConfig::Encoder(_) if !self.device.is_cpu() => {
+                return Err(ModelError::EngineUnavailable {
+                    engine: NAME,
+                    reason: "an encoder of texts runs on the processor only".to_owned(),
+                });
+            }
             NetworkConfig::Encoder(config) => {
                 Kind::Text(Transformer::new(config, &weights.builder()).map_err(fault)?)
             }
@@ -62,12 +92,23 @@ impl CandleEngine {
 
 impl Engine for CandleEngine {
     fn name(&self) -> &'static str {
-        "candle"
+        NAME
     }
 
     fn load(&self, bundle: &Bundle) -> Result<Box<dyn Model>, ModelError> {
         self.open(bundle.config(), &bundle.weights()?)
     }
+}
+
+#[cfg(feature = "cuda")]
+fn card(number: u16) -> Result<candle_core::Device, String> {
+    let device = candle_core::Device::new_cuda(usize::from(number));
+    device.map_err(|error| format!("no CUDA device {number}: {error}"))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn card(number: u16) -> Result<candle_core::Device, String> {
+    Err(format!("no CUDA device {number}: {}", super::device::WITHOUT))
 }
 
 struct CandleModel {

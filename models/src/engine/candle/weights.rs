@@ -11,6 +11,9 @@ use candle_nn::{Init, VarBuilder};
 use crate::bundle::from_safetensors;
 use crate::{DType, ModelError, Tensor};
 
+/// What the names of the tensors of a dense block begin with.
+const DENSE: [&str; 2] = ["body.", "skip."];
+
 /// Tensors by name and the names that were asked for; a clone shares both.
 #[derive(Clone)]
 pub(super) struct Weights {
@@ -19,15 +22,18 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    /// Reads `content`; every number must be finite.
-    pub(super) fn read(file: &str, content: &[u8]) -> std::result::Result<Self, ModelError> {
+    /// Reads `content`, every number of which must be finite. The dense blocks, where a network spends its time, are put
+    /// on `device`; what is read number by number stays in main memory.
+    pub(super) fn read(file: &str, content: &[u8], device: &Device) -> std::result::Result<Self, ModelError> {
         let mut tensors = BTreeMap::new();
         for (name, tensor) in from_safetensors(file, content)? {
             if let Some(at) = tensor.first_non_finite() {
                 let reason = format!("tensor `{name}` is not finite at element {at}");
                 return Err(ModelError::invalid(file, reason));
             }
-            let tensor = convert(&tensor).map_err(|error| {
+            let is_dense = DENSE.iter().any(|start| name.starts_with(start));
+            let device = if is_dense { device } else { &Device::Cpu };
+            let tensor = convert(&tensor, device).map_err(|error| {
                 ModelError::invalid(file, format!("tensor `{name}` cannot be used: {error}"))
             })?;
             tensors.insert(name, tensor);
@@ -48,7 +54,7 @@ impl Weights {
 }
 
 /// Half precision is widened: the processor computes in single precision anyway.
-fn convert(tensor: &Tensor) -> Result<CandleTensor> {
+fn convert(tensor: &Tensor, device: &Device) -> Result<CandleTensor> {
     let values: Vec<f32> = match tensor.dtype() {
         DType::F32 => bytemuck::pod_collect_to_vec(tensor.data()),
         DType::F16 | DType::Bf16 => {
@@ -66,7 +72,7 @@ fn convert(tensor: &Tensor) -> Result<CandleTensor> {
         | DType::F64
         | DType::Bytes => candle_core::bail!("it is {}, not FP32, FP16 or BF16", tensor.dtype().oip()),
     };
-    CandleTensor::from_vec(values, tensor.shape(), &Device::Cpu)
+    CandleTensor::from_vec(values, tensor.shape(), device)
 }
 
 impl SimpleBackend for Weights {

@@ -11,7 +11,7 @@ use ort::environment::Environment;
 
 pub use library::VARIABLES;
 
-use super::{Engine, Model};
+use super::{Device, Engine, Model};
 use crate::bundle::BundleConfig;
 use crate::{Bundle, ModelError, Signature};
 
@@ -20,11 +20,13 @@ use crate::{Bundle, ModelError, Signature};
 pub struct OnnxOptions {
     /// Threads that share one operator; instances × threads should not exceed the cores.
     pub intra_threads: usize,
+    /// Where sessions compute; a card needs the library's build for CUDA.
+    pub device: Device,
 }
 
 impl Default for OnnxOptions {
     fn default() -> Self {
-        Self { intra_threads: 1 }
+        Self { intra_threads: 1, device: Device::Cpu }
     }
 }
 

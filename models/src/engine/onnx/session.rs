@@ -4,12 +4,15 @@ use std::borrow::Cow;
 
 use ort::{
     environment::Environment,
-    session::{Session, SessionInputValue, builder::GraphOptimizationLevel},
+    session::{
+        Session, SessionInputValue,
+        builder::{GraphOptimizationLevel, SessionBuilder},
+    },
     value::Outlet,
 };
 
 use super::{OnnxOptions, values};
-use crate::{Batch, Model, ModelError, Signature, TensorSpec};
+use crate::{Batch, Model, ModelError, Signature, TensorSpec, engine::Device};
 
 pub(super) const FILE: &str = "model.onnx";
 
@@ -46,8 +49,8 @@ pub(super) fn build(
     graph: &[u8],
 ) -> Result<Session, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    Session::builder(environment)
-        .map_err(|error| text(&error))?
+    let builder = Session::builder(environment).map_err(|error| text(&error))?;
+    placed(builder, options.device)?
         .with_intra_threads(options.intra_threads.max(1))
         .map_err(|error| text(&error))?
         .with_optimization_level(GraphOptimizationLevel::All)
@@ -57,6 +60,25 @@ pub(super) fn build(
         .map_err(|error| text(&error))?
         .commit_from_memory(graph)
         .map_err(|error| text(&error))
+}
+
+/// A session that computes on `device`, or fails: never on another without a word.
+fn placed(builder: SessionBuilder, device: Device) -> Result<SessionBuilder, String> {
+    match device {
+        Device::Cpu => Ok(builder),
+        Device::Cuda(number) => on_card(builder, number),
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn on_card(builder: SessionBuilder, number: u16) -> Result<SessionBuilder, String> {
+    let card = ort::ep::CUDA::default().with_device_id(i32::from(number)).build().error_on_failure();
+    builder.with_execution_providers([card]).map_err(|error| error.to_string())
+}
+
+#[cfg(not(feature = "cuda"))]
+fn on_card(_: SessionBuilder, number: u16) -> Result<SessionBuilder, String> {
+    Err(format!("no CUDA device {number}: {}", crate::engine::device::WITHOUT))
 }
 
 /// Every tensor of `specs` is in the graph with the same datatype and dimensions that agree.

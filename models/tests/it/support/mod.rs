@@ -12,8 +12,8 @@ use models::bundle::{
     EngineKind, Family, ForecastConfig, ForecasterConfig, Golden, GoldenConfig, LineageConfig, Link,
     NetworkConfig, RegressorConfig, RiskConfig, SCHEMA_VERSION, TensorConfig, to_safetensors,
 };
-use models::engine::CandleEngine;
 use models::engine::candle::network::Network;
+use models::engine::{self, CandleEngine};
 use models::{Batch, Bundle, Model, Tensor};
 use sha2::{Digest, Sha256};
 
@@ -173,10 +173,19 @@ pub(crate) fn inputs(config: &BundleConfig, rows: usize, seed: u64) -> Vec<Tenso
     inputs
 }
 
+/// Where models of the tests compute: on the processor, or where `MANPASIK_TEST_DEVICE` says.
+pub(crate) fn placed() -> engine::Device {
+    let named = std::env::var("MANPASIK_TEST_DEVICE");
+    named.map_or(engine::Device::Cpu, |text| text.parse().expect("a device"))
+}
+
 /// The model of `network` with made-up weights.
 pub(crate) fn model(network: &NetworkConfig) -> Box<dyn Model> {
     let (map, _) = trained(network);
-    CandleEngine::new().open(&config(network), &weights(&tensors(&map))).expect("a model")
+    CandleEngine::on(placed())
+        .expect("the device is there")
+        .open(&config(network), &weights(&tensors(&map)))
+        .expect("a model")
 }
 
 /// Outputs of `model` for `inputs`, which must be accepted.

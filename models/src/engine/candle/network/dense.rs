@@ -102,6 +102,10 @@ impl Dense {
     /// Answers of the members one after another, each `rows × outputs`.
     pub(super) fn run(&self, x: &[f32]) -> Result<Vec<f32>> {
         let rows = x.len() / self.inputs;
+        if !self.device().is_cpu() {
+            let x = Tensor::from_slice(x, (rows, self.inputs), self.device())?;
+            return self.forward(&x, None)?.flatten_all()?.to_vec1();
+        }
         let (mut all, mut now, mut next) = (Vec::new(), Vec::new(), Vec::new());
         for member in 0..self.members {
             for (index, layer) in self.layers.iter().enumerate() {
