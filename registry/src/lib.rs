@@ -29,7 +29,7 @@ pub mod versions;
 pub use backup::Kept;
 pub use catalogue::{Catalogue, Entry};
 pub use error::RegistryError;
-pub use principal::{LOCAL, Principal, Role};
+pub use principal::{LOCAL, Principal, Role, Scope};
 pub use registry::{Act, Identity, NewToken, Registry, TokenInfo};
 pub use release::{Pin, Release};
 pub use state::State;

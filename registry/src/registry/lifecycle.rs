@@ -118,7 +118,7 @@ impl Registry {
     /// # Errors
     /// A version that is not there or did not pass, its own maker, a caller who may not, or the database.
     pub async fn approve(&self, act: Act<'_>, model: &str, number: i64) -> Result<Approval, RegistryError> {
-        act.needs("approve versions", MAKERS)?;
+        act.needs_on(model, "approve versions", MAKERS)?;
         let version = self.version(model, number).await?;
         if !version.state.is_served() {
             let text = format!(
@@ -173,7 +173,7 @@ impl Registry {
         next: State,
         reason: &str,
     ) -> Result<(), RegistryError> {
-        act.needs("release versions", MAKERS)?;
+        act.needs_on(model, "release versions", MAKERS)?;
         let version = self.version(model, number).await?;
         let is_release = matches!(next, State::Shadow | State::Canary | State::Live);
         if is_release {
@@ -217,7 +217,7 @@ impl Registry {
     /// # Errors
     /// No live version, none to go back to, a caller who may not, or the database.
     pub async fn rollback(&self, act: Act<'_>, model: &str) -> Result<(Version, Version), RegistryError> {
-        act.needs("roll back", MAKERS)?;
+        act.needs_on(model, "roll back", MAKERS)?;
         let live = self.alias(model, LIVE).await?;
         let older = self.versions_of(model).await?;
         let back = older

@@ -70,6 +70,17 @@ impl Act<'_> {
         let text = format!("{} may not {what}: that takes the role {}", self.by.name, names.join(" or "));
         Err(RegistryError::Forbidden(text))
     }
+
+    /// The same, and whoever has nothing to do with `model`.
+    pub(crate) fn needs_on(&self, model: &str, what: &str, roles: &[Role]) -> Result<(), RegistryError> {
+        self.needs(what, roles)?;
+        if self.by.models.has(model) {
+            return Ok(());
+        }
+        let text =
+            format!("{} may not {what} of `{model}`: the token is for {}", self.by.name, self.by.models);
+        Err(RegistryError::Forbidden(text))
+    }
 }
 
 /// Who may change models.

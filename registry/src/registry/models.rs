@@ -23,7 +23,7 @@ impl Registry {
         description: &str,
         tags: &BTreeMap<String, String>,
     ) -> Result<Model, RegistryError> {
-        act.needs("make models", MAKERS)?;
+        act.needs_on(name, "make models", MAKERS)?;
         let name = name_checked(name)?;
         tags.iter().try_for_each(|(key, value)| tag_checked(key, value))?;
         let model = Model {
@@ -73,7 +73,7 @@ impl Registry {
         name: &str,
         description: &str,
     ) -> Result<Model, RegistryError> {
-        act.needs("describe models", MAKERS)?;
+        act.needs_on(name, "describe models", MAKERS)?;
         self.model(name).await?;
         let (own, description) = (name.to_owned(), description.to_owned());
         self.change(act.event("model.describe", name, "", ""), move |open| {
@@ -88,7 +88,8 @@ impl Registry {
     /// # Errors
     /// None of that name, a name that is taken, versions, a caller who may not, or the database.
     pub async fn model_rename(&self, act: Act<'_>, old: &str, new: &str) -> Result<Model, RegistryError> {
-        act.needs("rename models", MAKERS)?;
+        act.needs_on(old, "rename models", MAKERS)?;
+        act.needs_on(new, "rename models", MAKERS)?;
         let new = name_checked(new)?;
         self.model(old).await?;
         let (from, to) = (old.to_owned(), new.to_owned());
@@ -110,7 +111,7 @@ impl Registry {
     /// # Errors
     /// None of that name, versions, a caller who may not, or the database.
     pub async fn model_delete(&self, act: Act<'_>, name: &str) -> Result<(), RegistryError> {
-        act.needs("delete models", MAKERS)?;
+        act.needs_on(name, "delete models", MAKERS)?;
         self.model(name).await?;
         let left = crate::store::versions::of_model(&self.database, name).await?.len();
         if left > 0 {
@@ -135,7 +136,7 @@ impl Registry {
         key: &str,
         value: Option<&str>,
     ) -> Result<(), RegistryError> {
-        act.needs("tag models", MAKERS)?;
+        act.needs_on(name, "tag models", MAKERS)?;
         tag_checked(key, value.unwrap_or_default())?;
         self.model(name).await?;
         Ok(labels::change(&self.database, Place::Models.kind(), name, 0, key, value).await?)

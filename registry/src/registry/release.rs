@@ -37,7 +37,7 @@ impl Registry {
     /// # Errors
     /// None of that name, a policy that cannot be, a caller who may not, or the database.
     pub async fn policy_set(&self, act: Act<'_>, model: &str, text: &str) -> Result<Policy, RegistryError> {
-        act.needs("set policies", &[Role::Admin])?;
+        act.needs_on(model, "set policies", &[Role::Admin])?;
         let policy = Policy::read(text)?;
         self.model(model).await?;
         let (own, text) = (model.to_owned(), text.to_owned());
@@ -102,7 +102,7 @@ impl Registry {
     /// # Errors
     /// A release that is no longer where `at` says ([`RegistryError::Conflict`]), a caller who may not, or the database.
     pub async fn release_widen(&self, act: Act<'_>, at: &Release, share: u8) -> Result<(), RegistryError> {
-        act.needs("release versions", MAKERS)?;
+        act.needs_on(&at.model, "release versions", MAKERS)?;
         let version = self.version(&at.model, at.number).await?;
         let reason = self.policy(&at.model).await?.tell(State::Canary, share);
         let detail = format!("{} % -> {share} %", at.share);
@@ -129,7 +129,7 @@ impl Registry {
     /// A version that is in shadow or canary no more ([`RegistryError::Conflict`]), a caller who may not, or the
     /// database.
     pub async fn release_back(&self, act: Act<'_>, at: &Release) -> Result<Version, RegistryError> {
-        act.needs("roll back", MAKERS)?;
+        act.needs_on(&at.model, "roll back", MAKERS)?;
         let version = self.version(&at.model, at.number).await?;
         let event = act.event("release.rollback", &version.subject(), &version.digest, "");
         let (at, reason) = (at.clone(), format!("rolled back: {}", act.why));
@@ -163,7 +163,7 @@ impl Registry {
     /// # Errors
     /// A version that is not there, was not approved or answers nobody; a caller who may not; or the database.
     pub async fn pin(&self, act: Act<'_>, pin: &Pin) -> Result<(), RegistryError> {
-        act.needs("pin versions", MAKERS)?;
+        act.needs_on(&pin.model, "pin versions", MAKERS)?;
         if pin.cartridge.is_empty() || pin.cartridge.len() > CARTRIDGE_BYTES_MAX {
             return Err(RegistryError::invalid("cartridge", "has 1 to 64 bytes, such as 01:01"));
         }
@@ -190,7 +190,7 @@ impl Registry {
     /// # Errors
     /// A pin that is not there, a caller who may not, or the database.
     pub async fn unpin(&self, act: Act<'_>, model: &str, cartridge: &str) -> Result<(), RegistryError> {
-        act.needs("pin versions", MAKERS)?;
+        act.needs_on(model, "pin versions", MAKERS)?;
         let (own, kind) = (model.to_owned(), cartridge.to_owned());
         self.change(act.event("model.unpin", model, "", &format!("cartridge {cartridge}")), move |open| {
             Box::pin(async move {

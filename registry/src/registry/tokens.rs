@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Act, Registry};
 use crate::{
     error::RegistryError,
-    principal::{LOCAL, Principal, Role},
+    principal::{LOCAL, Principal, Role, Scope},
     store::{entity::token, tokens as table},
 };
 
@@ -36,6 +36,8 @@ pub struct TokenInfo {
     pub name: String,
     /// What the holder may do.
     pub roles: BTreeSet<Role>,
+    /// With which models.
+    pub models: Scope,
     /// ms since the Unix epoch.
     pub created_ms: i64,
     /// ms since the Unix epoch; none: never.
@@ -45,7 +47,7 @@ pub struct TokenInfo {
 }
 
 impl Registry {
-    /// Makes a token for `name`.
+    /// Makes a token for `name`, who may do so much with `models`.
     ///
     /// # Errors
     /// A name that is taken or cannot be one, no role, a caller who is no admin, or the database.
@@ -54,6 +56,7 @@ impl Registry {
         act: Act<'_>,
         name: &str,
         roles: &BTreeSet<Role>,
+        models: &Scope,
         expires_ms: Option<i64>,
     ) -> Result<NewToken, RegistryError> {
         act.needs("make tokens", &[Role::Admin])?;
@@ -77,9 +80,11 @@ impl Registry {
             created_ms: act.at_ms,
             expires_ms,
             revoked_ms: None,
+            models: models.to_string(),
         };
         let info = info(&row)?;
-        let event = act.event("token.create", name, "", &codes.join(","));
+        let within = if models.is_all() { String::new() } else { format!(" of {models}") };
+        let event = act.event("token.create", name, "", &format!("{}{within}", codes.join(",")));
         let written = self
             .change(event, move |open| Box::pin(async move { Ok(table::insert(open, row).await?) }))
             .await;
@@ -128,8 +133,8 @@ impl Registry {
         if is_over || row.hash != hash(rest) {
             return Ok(None);
         }
-        let TokenInfo { name, roles, .. } = info(&row)?;
-        Ok(Some(Principal::of_token(&name, roles)))
+        let TokenInfo { name, roles, models, .. } = info(&row)?;
+        Ok(Some(Principal::of_token(&name, roles).within(models)))
     }
 }
 
@@ -145,10 +150,12 @@ fn info(row: &token::Model) -> Result<TokenInfo, RegistryError> {
             format!("token of `{}` has an unknown role in `{}`", row.name, row.roles),
         )
     })?;
+    let models = Scope::of(row.models.split(',').filter(|entry| !entry.is_empty()));
     Ok(TokenInfo {
         id: row.id.clone(),
         name: row.name.clone(),
         roles,
+        models: models.map_err(|reason| RegistryError::invalid("models", reason))?,
         created_ms: row.created_ms,
         expires_ms: row.expires_ms,
         revoked_ms: row.revoked_ms,

@@ -18,7 +18,7 @@ impl Registry {
     /// # Errors
     /// A model or files that are not there, a caller who may not, or the database.
     pub async fn version_create(&self, act: Act<'_>, new: &NewVersion) -> Result<Version, RegistryError> {
-        act.needs("register versions", MAKERS)?;
+        act.needs_on(&new.model, "register versions", MAKERS)?;
         self.model(&new.model).await?;
         new.tags.iter().try_for_each(|(key, value)| tag_checked(key, value))?;
         let found = self.artifacts.below(&new.folder).await?;
@@ -127,7 +127,7 @@ impl Registry {
         number: i64,
         description: &str,
     ) -> Result<Version, RegistryError> {
-        act.needs("describe versions", MAKERS)?;
+        act.needs_on(model, "describe versions", MAKERS)?;
         let old = self.version(model, number).await?;
         let (own, text) = (model.to_owned(), description.to_owned());
         self.change(act.event("version.describe", &old.subject(), &old.digest, ""), move |open| {
@@ -149,7 +149,7 @@ impl Registry {
         key: &str,
         value: Option<&str>,
     ) -> Result<(), RegistryError> {
-        act.needs("tag versions", MAKERS)?;
+        act.needs_on(model, "tag versions", MAKERS)?;
         tag_checked(key, value.unwrap_or_default())?;
         self.version(model, number).await?;
         Ok(labels::change(&self.database, Place::Versions.kind(), model, number, key, value).await?)
@@ -161,7 +161,7 @@ impl Registry {
     /// # Errors
     /// None of that number, one that serves, a caller who may not, or the database.
     pub async fn version_delete(&self, act: Act<'_>, model: &str, number: i64) -> Result<(), RegistryError> {
-        act.needs("delete versions", MAKERS)?;
+        act.needs_on(model, "delete versions", MAKERS)?;
         let old = self.version(model, number).await?;
         if matches!(old.state, State::Live | State::Canary | State::Shadow | State::Validating) {
             let text = format!("version {} is {}: it cannot be deleted", old.subject(), old.state.code());
@@ -202,7 +202,7 @@ impl Registry {
         alias: &str,
         number: i64,
     ) -> Result<(), RegistryError> {
-        act.needs("set aliases", MAKERS)?;
+        act.needs_on(model, "set aliases", MAKERS)?;
         let version = self.version(model, number).await?;
         if is_reserved(alias) {
             return match self.missing_for_live(&version).await? {
@@ -225,7 +225,7 @@ impl Registry {
     /// # Errors
     /// The alias `live`, a caller who may not, or the database.
     pub async fn alias_delete(&self, act: Act<'_>, model: &str, alias: &str) -> Result<(), RegistryError> {
-        act.needs("delete aliases", MAKERS)?;
+        act.needs_on(model, "delete aliases", MAKERS)?;
         self.model(model).await?;
         if is_reserved(alias) {
             let text = format!("alias `{alias}` of `{model}` is moved by releases only: roll back instead");

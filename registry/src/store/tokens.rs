@@ -9,7 +9,7 @@ use super::entity::token;
 
 /// Writes a new one.
 pub(crate) async fn insert(open: &Transaction, row: token::Model) -> Result<(), StoreError> {
-    let token::Model { id, name, hash, roles, created_ms, expires_ms, revoked_ms } = row;
+    let token::Model { id, name, hash, roles, created_ms, expires_ms, revoked_ms, models } = row;
     let row = token::ActiveModel {
         id: Set(id),
         name: Set(name),
@@ -18,6 +18,7 @@ pub(crate) async fn insert(open: &Transaction, row: token::Model) -> Result<(), 
         created_ms: Set(created_ms),
         expires_ms: Set(expires_ms),
         revoked_ms: Set(revoked_ms),
+        models: Set(models),
     };
     token::Entity::insert(row).exec_without_returning(open).await.map_err(translate)?;
     Ok(())

@@ -64,6 +64,9 @@ pub(crate) mod token {
         pub created_ms: i64,
         pub expires_ms: Option<i64>,
         pub revoked_ms: Option<i64>,
+        /// Names between commas; empty: every model. Backups of before do not say.
+        #[serde(default)]
+        pub models: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -5,6 +5,7 @@ mod m0002_models;
 mod m0003_release;
 mod m0004_predictions;
 mod m0005_probability;
+mod m0006_token_models;
 
 use sea_orm_migration::prelude::*;
 
@@ -19,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_release::M0003Release),
             Box::new(m0004_predictions::M0004Predictions),
             Box::new(m0005_probability::M0005Probability),
+            Box::new(m0006_token_models::M0006TokenModels),
         ]
     }
 }
