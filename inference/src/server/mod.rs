@@ -7,11 +7,13 @@ pub mod foods;
 mod front;
 pub mod guard;
 pub mod health;
+mod inplace;
 pub mod knowledge;
 pub mod metrics;
 pub mod oip;
 mod oversize;
 pub mod reflection;
+mod requests;
 mod stored;
 mod terms;
 pub mod tls;
@@ -23,6 +25,7 @@ use tonic::service::Routes;
 
 use self::oip::Oip;
 use crate::Handle;
+pub use requests::REQUESTS;
 pub use transport::{Port, serve_grpc, serve_http};
 
 /// Services whose state the health service tells; all of them are up when inference is.

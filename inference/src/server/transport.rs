@@ -9,7 +9,7 @@ use hyper::{
     service::Service,
 };
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
@@ -24,7 +24,13 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tonic::service::Routes;
 
-use super::{front::Front, guard::Guard, oip::Oip, tls::Tls};
+use super::{
+    front::Front,
+    guard::Guard,
+    inplace::{InPlace, Open},
+    oip::Oip,
+    tls::Tls,
+};
 use crate::Limits;
 
 /// First windows of HTTP/2 flow control: an image or a batch of rows goes in one flight.
@@ -85,10 +91,9 @@ pub async fn serve_grpc(
 ) -> io::Result<()> {
     let oip = oip.into();
     let limits = oip.handle().limits().clone();
-    let mut builder = builder(&limits);
     // No client of gRPC reads the date, and both sides would pay for it with every answer.
-    builder.http2().auto_date_header(false);
-    serve(port.into(), Front::new(oip, routes, guard), builder, limits, shutdown).await
+    let dated = false;
+    serve(port.into(), Front::new(oip, routes, guard), dated, limits, shutdown).await
 }
 
 /// Serves `router` on `port` until `shutdown`, then accepts nothing more and lets every
@@ -99,13 +104,13 @@ pub async fn serve_http(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    serve(port.into(), TowerToHyperService::new(router), builder(&limits), limits, shutdown).await
+    serve(port.into(), TowerToHyperService::new(router), true, limits, shutdown).await
 }
 
 async fn serve<S, B>(
     Port { listener, tls }: Port,
     service: S,
-    builder: auto::Builder<TokioExecutor>,
+    dated: bool,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()>
@@ -115,8 +120,7 @@ where
 {
     let (draining, drain) = watch::channel(false);
     let room = Arc::new(Semaphore::new(limits.connections_max));
-    let builder = Arc::new(builder);
-    let mut connections = JoinSet::new();
+    let (mut connections, open) = (JoinSet::new(), Open::default());
     let mut shutdown = pin!(shutdown);
     loop {
         let permit = tokio::select! {
@@ -130,11 +134,12 @@ where
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) => {
-                let (tls, service, builder) = (tls.clone(), service.clone(), Arc::clone(&builder));
-                let drain = drain.clone();
+                let (tls, service, drain) = (tls.clone(), service.clone(), drain.clone());
+                let place = InPlace::new(&open);
+                let builder = builder(&limits, place.clone(), dated);
                 connections.spawn(async move {
                     if let Some(stream) = greeted(stream, tls).await {
-                        connection(stream, service, builder, drain).await;
+                        connection(stream, service, (builder, place), drain).await;
                     }
                     drop(permit);
                 });
@@ -154,12 +159,13 @@ where
     Ok(())
 }
 
-fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(limits: &Limits, place: InPlace, dated: bool) -> auto::Builder<InPlace> {
+    let mut builder = auto::Builder::new(place);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())
+        .auto_date_header(dated)
         .max_concurrent_streams(limits.streams_max)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -188,24 +194,27 @@ async fn greeted(
 async fn connection<S, B>(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     service: S,
-    builder: Arc<auto::Builder<TokioExecutor>>,
+    (builder, place): (auto::Builder<InPlace>, InPlace),
     mut drain: watch::Receiver<bool>,
 ) where
     S: Served<B>,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let mut draining = false;
     let drained = async {
         // An error means that the server is gone, which asks for the same.
         drop(drain.wait_for(|draining| *draining).await);
     };
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = drained => {
+    let mut drained = pin!(drained);
+    let whole = std::future::poll_fn(|context| {
+        if !draining && drained.as_mut().poll(context).is_ready() {
+            draining = true;
             connection.as_mut().graceful_shutdown();
-            connection.await
         }
-    };
+        connection.as_mut().poll(context)
+    });
+    let result = place.drive(pin!(whole)).await;
     if let Err(error) = result {
         tracing::debug!(error, "connection ended");
     }
