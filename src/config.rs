@@ -23,11 +23,13 @@ use registry::{RegistryError, artifacts::Location};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    ensembles::Declared,
     keeping::{Auth, Drift, Predictions, Retention},
     listening::Server,
     paths,
     scheduling::Scheduling,
     secret::Secret,
+    telemetry::Telemetry,
 };
 
 /// Everything that can be configured.
@@ -45,8 +47,11 @@ pub(crate) struct Config {
     pub(crate) predictions: Predictions,
     pub(crate) drift: Drift,
     pub(crate) log: Log,
+    pub(crate) telemetry: Telemetry,
     /// What holds for single models, by their names.
     pub(crate) scheduling: BTreeMap<String, Scheduling>,
+    /// Models that answer together, by the names they answer under.
+    pub(crate) ensembles: BTreeMap<String, Declared>,
 }
 
 /// Where models come from and what runs them.
@@ -122,6 +127,9 @@ pub(crate) struct Log {
     pub(crate) filter: String,
     /// One JSON object a line instead of text.
     pub(crate) json: bool,
+    /// A line for every request: its id, model, version, outcome and times, never what was sent. Without it only requests
+    /// that failed through no fault of their callers leave one.
+    pub(crate) requests: bool,
 }
 
 impl Default for Config {
@@ -155,11 +163,16 @@ impl Default for Config {
             },
             predictions: Predictions { traced: true, payload_logging: false, payload_key: Secret::default() },
             drift: Drift { rows: 1_000, stability_index_max: 0.25, distance_max: 0.15 },
-            log: Log { filter: "warn,manpasik=info".into(), json: false },
+            log: Log { filter: "warn,manpasik=info".into(), json: false, requests: false },
+            telemetry: Telemetry::default(),
             scheduling: BTreeMap::new(),
+            ensembles: BTreeMap::new(),
         }
     }
 }
+
+/// Sections whose keys are names of models.
+const NAMED: [&str; 2] = ["scheduling", "ensembles"];
 
 /// Services that exist.
 pub(crate) const SERVICES: [&str; 1] = ["measurement"];
@@ -229,6 +242,7 @@ impl Config {
             }
         }
         self.server.check(faults);
+        self.telemetry.check(faults);
         if let Err(error) = self.registry_url() {
             faults.push(format!("registry.database: {error}"));
         }
@@ -237,6 +251,7 @@ impl Config {
         }
         self.check_vectors(faults);
         self.scheduling.iter().for_each(|(name, scheduling)| scheduling.check(name, faults));
+        self.ensembles.iter().for_each(|(name, ensemble)| ensemble.check(name, faults));
         self.check_keeping(faults);
         for name in &self.services.enabled {
             if name != "*" && !SERVICES.contains(&name.as_str()) {
@@ -330,7 +345,7 @@ fn unknown_keys(prefix: &str, given: &Dict, known: &Dict, faults: &mut Vec<Strin
                 faults.push(format!("{prefix}{key}: unknown key; known here: {}", names.join(", ")));
             }
             // Names of models are anybody's choice; what stands under them is read strictly.
-            _ if prefix.is_empty() && key == "scheduling" => {}
+            _ if prefix.is_empty() && NAMED.contains(&key.as_str()) => {}
             (Value::Dict(_, given), Some(Value::Dict(_, known))) => {
                 unknown_keys(&format!("{prefix}{key}."), given, known, faults);
             }
@@ -352,11 +367,13 @@ fn section_faults(merged: &Figment, faults: &mut Vec<String>) -> bool {
         merged.extract_inner::<Predictions>("predictions").err(),
         merged.extract_inner::<Drift>("drift").err(),
         merged.extract_inner::<Log>("log").err(),
+        merged.extract_inner::<Telemetry>("telemetry").err(),
         merged.extract_inner::<BTreeMap<String, Scheduling>>("scheduling").err(),
+        merged.extract_inner::<BTreeMap<String, Declared>>("ensembles").err(),
     ];
     for error in checks.into_iter().flatten() {
         let message = error.to_string();
-        if !message.contains("unknown field") || message.contains("scheduling") {
+        if !message.contains("unknown field") || NAMED.iter().any(|section| message.contains(section)) {
             faults.push(message);
         }
     }
@@ -413,6 +430,22 @@ mod tests {
         {
             let message = load(&format!("[scheduling.food]\n{wrong}\n")).expect_err("refused").to_string();
             assert!(message.contains("scheduling") && message.contains(word), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_ensemble_is_declared_by_its_steps() {
+        let step =
+            "[[ensembles.both.step]]\nmodel = \"a\"\ninputs = { x = \"raw\" }\noutputs = { y = \"out\" }\n";
+        let head = |outputs: &str| format!("[ensembles.both]\noutputs = [{outputs}]\n{step}");
+        assert!(load(&head("\"out\"")).expect("valid").ensembles.contains_key("both"));
+        for (text, word) in [
+            (head("\"other\""), "`other` comes from no step"),
+            (head("\"out\"") + "speed = 9\n", "speed"),
+            ("[ensembles.both]\noutputs = []\nstep = []\n".to_owned(), "0 steps"),
+        ] {
+            let message = load(&text).expect_err("refused").to_string();
+            assert!(message.contains("ensembles") && message.contains(word), "{message}");
         }
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct Jwt {
     pub(crate) audience: String,
     /// The claim with the roles, a list or words with spaces between.
     pub(crate) roles_claim: String,
+    /// The claim with the models that the token is for, the same way; one without it is for every model.
+    pub(crate) models_claim: String,
     /// Age at which the keys are asked for again; a token that names an unknown one has them asked for at once.
     pub(crate) keys_ms: u64,
 }
@@ -83,6 +85,7 @@ impl Default for Jwt {
             issuer: String::new(),
             audience: String::new(),
             roles_claim: "roles".into(),
+            models_claim: "models".into(),
             keys_ms: 300_000,
         }
     }
@@ -105,9 +108,12 @@ impl Jwt {
         if self.keys.is_empty() {
             return;
         }
-        for (key, value) in
-            [("issuer", &self.issuer), ("audience", &self.audience), ("roles_claim", &self.roles_claim)]
-        {
+        for (key, value) in [
+            ("issuer", &self.issuer),
+            ("audience", &self.audience),
+            ("roles_claim", &self.roles_claim),
+            ("models_claim", &self.models_claim),
+        ] {
             if value.is_empty() {
                 faults.push(format!("auth.jwt.{key}: is empty; with auth.jwt.keys it must be said"));
             }

@@ -30,15 +30,23 @@ static SWITCH: OnceLock<(reload::Handle<Switchable, Registry>, String)> = OnceLo
 
 /// Starts logging as configured.
 pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
-    let filter = filter(&log.filter, &LogSettings::default())
+    let configured = configured(log);
+    let filter = filter(&configured, &LogSettings::default())
         .with_context(|| format!("log.filter: `{}` is not a list of target=level", log.filter))?;
     let (filter, handle) = reload::Layer::new(filter);
     let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let layer = if log.json { layer.json().boxed() } else { layer.with_target(false).boxed() };
     let started = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
     started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
-    SWITCH.get_or_init(|| (handle, log.filter.clone()));
+    SWITCH.get_or_init(|| (handle, configured));
     Ok(())
+}
+
+/// The list of levels, with the lines of requests where they are wanted.
+fn configured(log: &Log) -> String {
+    let requests = log.requests.then(|| format!("{}=debug", inference::server::REQUESTS));
+    let filter = Some(log.filter.clone()).filter(|filter| !filter.is_empty());
+    filter.into_iter().chain(requests).collect::<Vec<_>>().join(",")
 }
 
 /// Puts the log settings of a client into effect.

@@ -5,6 +5,7 @@ mod app;
 mod cli;
 mod commands;
 mod config;
+mod ensembles;
 mod gateway;
 mod keeping;
 mod listening;
@@ -14,6 +15,7 @@ mod paths;
 mod registrar;
 mod scheduling;
 mod secret;
+mod telemetry;
 mod trail;
 
 use std::process::ExitCode;

@@ -1,7 +1,10 @@
 //! `[scheduling.NAME]`: what the operator says of one model's instances and waiting, over what its bundle says.
 
 use inference::ModelSource;
-use models::bundle::{BatchingConfig, TimeoutAction};
+use models::{
+    bundle::{BatchingConfig, TimeoutAction},
+    engine::Device,
+};
 use serde::{Deserialize, Serialize};
 
 /// What is left out stays as the bundle has it.
@@ -10,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Scheduling {
     /// Instances that run side by side.
     pub(crate) instances: Option<usize>,
+    /// Where they compute: `cpu`, or `cuda:0` for the first graphics card.
+    pub(crate) device: Option<String>,
     /// Microseconds that a free instance waits for more rows.
     pub(crate) linger_us: Option<u64>,
     /// Rows that the model runs best, rising.
@@ -31,13 +36,21 @@ impl Scheduling {
     pub(crate) fn apply(&self, source: ModelSource) -> ModelSource {
         let instances = self.instances.unwrap_or(source.instances);
         let batching = self.over(source.batching.clone());
-        ModelSource { instances, batching, ..source }
+        ModelSource { instances, batching, device: self.device(), ..source }
+    }
+
+    /// Where its model computes. What is no device was refused when the configuration was read.
+    pub(crate) fn device(&self) -> Device {
+        self.device.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 
     /// Adds what is wrong under `[scheduling.name]`.
     pub(crate) fn check(&self, name: &str, faults: &mut Vec<String>) {
         if self.instances == Some(0) {
             faults.push(format!("scheduling.{name}.instances: must be at least 1"));
+        }
+        if let Some(Err(reason)) = self.device.as_deref().map(str::parse::<Device>) {
+            faults.push(format!("scheduling.{name}.device: {reason}"));
         }
         if let Err(reason) = self.over(BatchingConfig::new(ROWS_MAX)).check() {
             faults.push(format!("scheduling.{name}: {reason}"));
@@ -47,6 +60,7 @@ impl Scheduling {
     fn over(&self, hints: BatchingConfig) -> BatchingConfig {
         let Self {
             instances: _,
+            device: _,
             linger_us,
             preferred_rows,
             cache_bytes_max,
@@ -55,17 +69,17 @@ impl Scheduling {
             timeout_action,
             timeout_override,
         } = self.clone();
-        let BatchingConfig { rows_max, mut queue, .. } = hints;
+        let BatchingConfig { mut queue, .. } = hints;
         queue.depth_max = queue_depth_max.unwrap_or(queue.depth_max);
         queue.timeout_us = timeout_us.unwrap_or(queue.timeout_us);
         queue.timeout_action = timeout_action.unwrap_or(queue.timeout_action);
         queue.timeout_override = timeout_override.unwrap_or(queue.timeout_override);
         BatchingConfig {
-            rows_max,
             linger_us: linger_us.unwrap_or(hints.linger_us),
             preferred_rows: preferred_rows.unwrap_or(hints.preferred_rows),
             cache_bytes_max: cache_bytes_max.unwrap_or(hints.cache_bytes_max),
             queue,
+            ..hints
         }
     }
 }
@@ -90,9 +104,10 @@ mod tests {
     #[test]
     fn faults_name_the_model() {
         let mut faults = Vec::new();
-        let said = Scheduling { instances: Some(0), linger_us: Some(u64::MAX), ..Scheduling::default() };
+        let (instances, linger_us, device) = (Some(0), Some(u64::MAX), Some("gpu".to_owned()));
+        let said = Scheduling { instances, linger_us, device, ..Scheduling::default() };
         said.check("food", &mut faults);
         assert!(faults.iter().all(|fault| fault.starts_with("scheduling.food")), "{faults:?}");
-        assert_eq!(faults.len(), 2);
+        assert_eq!(faults.len(), 3);
     }
 }

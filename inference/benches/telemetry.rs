@@ -4,7 +4,7 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use inference::{
-    TraceId,
+    TraceContext,
     monitor::{self, ModelMetrics, Times},
 };
 
@@ -19,10 +19,12 @@ fn answered(criterion: &mut Criterion) {
         output: micros(1),
         total: micros(80),
     };
-    let trace = TraceId::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let trace = TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     let mut group = criterion.benchmark_group("telemetry of a request");
     group.bench_function("untraced", |bencher| bencher.iter(|| metrics.answered(black_box(times), None)));
-    group.bench_function("traced", |bencher| bencher.iter(|| metrics.answered(black_box(times), trace)));
+    group.bench_function("traced", |bencher| {
+        bencher.iter(|| metrics.answered(black_box(times), trace.map(|trace| trace.id)))
+    });
     group.finish();
 }
 

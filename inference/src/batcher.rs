@@ -130,6 +130,7 @@ mod tests {
                 rows: case.rows,
                 // The identity travels in `bytes`, which the batcher only adds up.
                 bytes: id,
+                bucket: 0,
                 priority: Priority::ALL[case.priority],
                 enqueued: now,
                 deadline: if late { now } else { now + Duration::from_secs(1) },

@@ -20,6 +20,27 @@ const PART: u64 = 1024;
 /// A refusal takes this part off the estimate it rests on.
 const DOUBT: u64 = 64;
 
+/// The costs of one model version, for each length that its requests are filled up to.
+#[derive(Debug)]
+pub(crate) struct Costs(Box<[Cost]>);
+
+impl Costs {
+    /// So many lengths, at least one.
+    pub(crate) fn new(lengths: usize) -> Self {
+        Self(std::iter::repeat_with(Cost::default).take(lengths.max(1)).collect())
+    }
+
+    /// That of one length; what is beyond the last has its cost.
+    pub(crate) fn of(&self, length: usize) -> &Cost {
+        &self.0[length.min(self.0.len() - 1)]
+    }
+
+    /// Each, in the order of the lengths.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Cost> {
+        self.0.iter()
+    }
+}
+
 /// Moving averages of one power of two. Updates race without a lock: losing one observation changes nothing.
 #[derive(Debug, Default)]
 struct Bucket {

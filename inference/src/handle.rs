@@ -13,12 +13,15 @@ use models::Tensor;
 
 use crate::{
     Caller, Candidate, Figures, InferError, Limits, ModelState, ModelStatus, Request, Response, Route,
-    Served, Terms, Trial,
+    Served, Terms, TraceContext, Trial,
     cores::Cores,
     drift::{Closed, Drift, Thresholds},
-    pool::Call,
+    ensemble::{self, Ensemble, Ensembles},
     release::Release,
     router::Router,
+    sequences::Sequences,
+    server::guard,
+    spans::SpanId,
     start,
     tenants::{Full, Quota, Seat, Tenants},
 };
@@ -39,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) required: Vec<String>,
     pub(crate) accepting: AtomicBool,
     pub(crate) drift: OnceLock<Drift>,
+    pub(crate) ensembles: Ensembles,
+    pub(crate) sequences: Sequences,
     inflight: AtomicUsize,
 }
 
@@ -52,6 +57,8 @@ impl Shared {
             required,
             accepting: AtomicBool::new(false),
             drift: OnceLock::new(),
+            ensembles: Ensembles::default(),
+            sequences: Sequences::default(),
             inflight: AtomicUsize::new(0),
         }
     }
@@ -59,6 +66,42 @@ impl Shared {
     /// Requests inside the scheduler.
     pub(crate) fn inflight(&self) -> usize {
         self.inflight.load(Ordering::Acquire)
+    }
+
+    /// Answers checked tensors, as an ensemble, as part of a sequence, or by themselves.
+    pub(crate) async fn answer(
+        &self,
+        served: &Served,
+        tensors: Vec<Tensor>,
+        rows: usize,
+        terms: Terms,
+    ) -> Result<Response, InferError> {
+        match served.plan() {
+            Some(plan) => {
+                // The spans of the steps stand below that of the whole.
+                let own = terms.trace.map(|trace| (trace, SpanId::fresh()));
+                let trace = own.map(|(trace, own)| TraceContext { parent: Some(own), ..trace });
+                let terms = Terms { trace, ..terms };
+                served.account(own, rows, plan.run(self, tensors, &terms)).await
+            }
+            None => self.ask(served, tensors, rows, terms).await,
+        }
+    }
+
+    /// The same of a version that is no ensemble.
+    pub(crate) async fn ask(
+        &self,
+        served: &Served,
+        tensors: Vec<Tensor>,
+        rows: usize,
+        terms: Terms,
+    ) -> Result<Response, InferError> {
+        let Some(config) = served.sequence() else { return served.infer(tensors, rows, terms).await };
+        // A sequence holds on to the version it begins with.
+        let served = self.router.find(served.name(), Some(served.version()))?;
+        let latest = Instant::now() + self.limits.deadline_max();
+        let deadline = terms.deadline.map_or(latest, |deadline| deadline.min(latest));
+        self.sequences.run(&served, config, tensors, terms, deadline).await
     }
 }
 
@@ -125,7 +168,7 @@ impl Handle {
         let _seat = terms.tenant.as_ref().map(|tenant| self.seat(tenant)).transpose()?;
         let watched = self.shared.drift.get().zip(served.ground());
         let place = watched.and_then(|(drift, ground)| drift.place(ground, &tensors, cases));
-        let answer = served.infer(Call { tensors, rows, terms }).await?;
+        let answer = self.shared.answer(served, tensors, rows, terms).await?;
         if let Some(place) = place {
             place.fill(&answer.tensors);
         }
@@ -168,7 +211,11 @@ impl Handle {
     }
 
     /// The model version that answers for `name`: the given one, or the live one.
+    ///
+    /// # Errors
+    /// There is none, or the caller's token is for other models.
     pub fn model(&self, name: &str, version: Option<&str>) -> Result<Arc<Served>, InferError> {
+        guard::check(name)?;
         self.shared.router.find(name, version)
     }
 
@@ -185,6 +232,7 @@ impl Handle {
         caller: &Caller,
         id: &str,
     ) -> Result<Route, InferError> {
+        guard::check(name)?;
         self.shared.router.route(name, version, caller, id)
     }
 
@@ -268,7 +316,32 @@ impl Handle {
     /// Takes every version of `name` out of service; what it has admitted is worked off. A name that is not
     /// known is none the less out of service.
     pub fn unload(&self, name: &str) {
+        self.shared.ensembles.want(name, false);
         drop(self.shared.router.remove(name, UNLOADED));
+        self.shared.sequences.forget(name);
+    }
+
+    /// Serves `ensemble` as soon as all of its models serve, in place of one of its name before. A change of its models
+    /// changes it too.
+    ///
+    /// # Errors
+    /// It cannot be run whatever its models are, or its name is a model's.
+    pub fn declare(&self, ensemble: Ensemble) -> Result<(), InferError> {
+        ensemble::declare(&self.shared, ensemble)
+    }
+
+    /// Serves again the ensemble `name` that was unloaded; false when none was declared.
+    pub fn revive(&self, name: &str) -> bool {
+        let known = self.shared.ensembles.want(name, true);
+        if known {
+            ensemble::install(&self.shared);
+        }
+        known
+    }
+
+    /// Sequences of `model` that are under way.
+    pub fn sequences(&self, model: &str) -> usize {
+        self.shared.sequences.count(model)
     }
 
     /// Every known model version, also those that cannot serve, by name.

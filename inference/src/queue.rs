@@ -30,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) rows: usize,
     pub(crate) bytes: usize,
+    /// Which of the model's lengths it is filled up to; its cost is learned for each.
+    pub(crate) bucket: usize,
     pub(crate) priority: Priority,
     pub(crate) enqueued: Instant,
     /// When its answer is worthless.
@@ -200,6 +202,7 @@ mod tests {
             tensors: vec![Tensor::from_f32(vec![rows, 1], &vec![number as f32; rows]).expect("shape")],
             rows,
             bytes: rows * 4,
+            bucket: 0,
             priority: Priority::ALL[priority],
             enqueued: now + Duration::from_millis(number as u64),
             deadline: now + Duration::from_secs(60),

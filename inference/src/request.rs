@@ -7,7 +7,7 @@ use std::{
 
 use models::Tensor;
 
-use crate::{Caller, TraceId};
+use crate::{Caller, SequenceStep, TraceContext};
 
 /// How urgent a request is. Within one priority, first come is first served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -58,8 +58,10 @@ pub struct Terms {
     pub caller: Caller,
     /// For whom; none: nobody's share of the server is used.
     pub tenant: Option<Arc<str>>,
-    /// The recorded trace it belongs to.
-    pub trace: Option<TraceId>,
+    /// Where in a recorded trace it stands, if in one.
+    pub trace: Option<TraceContext>,
+    /// Its place in a sequence, where one was named; it matters to models that remember.
+    pub sequence: Option<SequenceStep>,
 }
 
 /// Rows for one model.

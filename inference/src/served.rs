@@ -2,14 +2,21 @@
 
 use std::{fmt, sync::Arc};
 
-use models::{Bundle, ModelError, Signature, bundle::BatchingConfig};
+use models::{
+    Bundle, ModelError, Signature, Tensor,
+    bundle::{BatchingConfig, Filled, SequenceConfig},
+    engine::Device,
+};
 
 use crate::{
-    InferError, Limits, ModelSource, Response,
+    Ensemble, InferError, Limits, ModelSource, Response, Terms, TraceContext,
     cores::Cores,
     drift::Ground,
+    ensemble::{Plan, Serving},
+    error::chain,
     monitor::Statistics,
     pool::{Call, Pool},
+    spans::SpanId,
     worker,
 };
 
@@ -48,6 +55,10 @@ pub struct ModelStatus {
 pub struct Served {
     pool: Arc<Pool>,
     ground: Option<Arc<Ground>>,
+    /// What callers see of the signature.
+    signature: Signature,
+    /// How it answers, where other models do.
+    ensemble: Option<Serving>,
 }
 
 impl Served {
@@ -63,7 +74,22 @@ impl Served {
         pool.load_first()?;
         (0..instances).for_each(|_| worker::spawn(&pool));
         let ground = pool.source.bundle.as_ref().and_then(|bundle| Ground::of(bundle, &pool.version));
-        Ok(Self { pool, ground })
+        let inner = &pool.source.signature;
+        let sequence = pool.source.batching.sequence.as_ref();
+        let signature = sequence.map_or_else(|| inner.clone(), |sequence| sequence.visible(inner));
+        Ok(Self { pool, ground, signature, ensemble: None })
+    }
+
+    /// An ensemble, which has no instance of its own.
+    pub(crate) fn ensemble(
+        source: ModelSource,
+        ensemble: Serving,
+        limits: Arc<Limits>,
+        cores: Arc<Cores>,
+    ) -> Self {
+        let signature = source.signature.clone();
+        let pool = Pool::new(source, limits, cores);
+        Self { pool, ground: None, signature, ensemble: Some(ensemble) }
     }
 
     /// Model name.
@@ -91,9 +117,24 @@ impl Served {
         &self.pool.source.task
     }
 
-    /// Inputs and outputs.
+    /// Inputs and outputs that callers see.
     pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Inputs and outputs of the model itself, with what it remembers of a sequence.
+    pub(crate) fn inner_signature(&self) -> &Signature {
         &self.pool.source.signature
+    }
+
+    /// How it remembers, if it does.
+    pub fn sequence(&self) -> Option<&SequenceConfig> {
+        self.pool.source.batching.sequence.as_ref()
+    }
+
+    /// Its steps, if it is an ensemble.
+    pub(crate) fn plan(&self) -> Option<&Plan> {
+        self.ensemble.as_ref().map(|serving| &*serving.plan)
     }
 
     /// Rows that one request may have.
@@ -119,7 +160,8 @@ impl Served {
 
     /// Whether it answers now.
     pub fn state(&self) -> ModelState {
-        match self.pool.fault() {
+        let fault = self.ensemble.as_ref().map_or_else(|| self.pool.fault(), Serving::fault);
+        match fault {
             None => ModelState::Ready,
             Some(reason) => ModelState::Unavailable { reason },
         }
@@ -130,6 +172,11 @@ impl Served {
         self.pool.statistics()
     }
 
+    /// Where its instances compute.
+    pub fn device(&self) -> Device {
+        self.pool.source.device
+    }
+
     /// Instances that run side by side.
     pub fn instances(&self) -> usize {
         self.pool.source.instances.max(1)
@@ -138,6 +185,11 @@ impl Served {
     /// How its requests wait and are put together.
     pub fn batching(&self) -> &BatchingConfig {
         &self.pool.source.batching
+    }
+
+    /// What it was declared to be, if it is an ensemble.
+    pub fn steps(&self) -> Option<&Ensemble> {
+        self.plan().map(Plan::ensemble)
     }
 
     /// Its row of the list.
@@ -158,8 +210,34 @@ impl Served {
         self.ground.as_ref()
     }
 
-    pub(crate) async fn infer(&self, call: Call) -> Result<Response, InferError> {
-        self.pool.infer(call).await
+    /// Runs the model itself on all of its inputs, filled up to a length where it has such.
+    pub(crate) async fn infer(
+        &self,
+        tensors: Vec<Tensor>,
+        rows: usize,
+        terms: Terms,
+    ) -> Result<Response, InferError> {
+        let Some(lengths) = &self.batching().lengths else {
+            return self.pool.infer(Call { tensors, rows, bucket: 0, terms }).await;
+        };
+        let Filled { tensors, length, bucket } = lengths.fill(self.inner_signature(), tensors)?;
+        let mut answer = self.pool.infer(Call { tensors, rows, bucket, terms }).await?;
+        let cut = lengths.cut(self.inner_signature(), answer.tensors, length);
+        answer.tensors = cut.map_err(|error| {
+            tracing::error!(model = self.name(), error = chain(&error), "model gave less than it was given");
+            InferError::Failed { model: self.name().to_owned() }
+        })?;
+        Ok(answer)
+    }
+
+    /// Counts what other models answer in this one's name.
+    pub(crate) async fn account(
+        &self,
+        trace: Option<(TraceContext, SpanId)>,
+        rows: usize,
+        answer: impl Future<Output = Result<Vec<Tensor>, InferError>>,
+    ) -> Result<Response, InferError> {
+        self.pool.account(trace, rows, answer).await
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {

@@ -4,7 +4,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use models::{Bundle, Engine, Model, ModelError, Signature, bundle::BatchingConfig};
+use models::{Bundle, Engine, Model, ModelError, Signature, bundle::BatchingConfig, engine::Device};
 
 use crate::Candidate;
 
@@ -52,6 +52,8 @@ pub struct ModelSource {
     pub instances: usize,
     /// Threads that compute while one instance runs.
     pub threads: usize,
+    /// Where its instances compute.
+    pub device: Device,
     /// The bundle, where there is one.
     pub bundle: Option<Arc<Bundle>>,
     /// Loads an instance; called again when one is replaced.
@@ -107,6 +109,7 @@ impl ModelSource {
             batching: BatchingConfig::new(rows_max),
             instances: 1,
             threads: 1,
+            device: Device::Cpu,
             bundle: None,
             load,
         }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use crate::{
-    Handle, InferError, Limits, ModelSource, ModelState, ModelStatus, Served, error::chain, handle::Shared,
-    monitor,
+    Handle, InferError, Limits, ModelSource, ModelState, ModelStatus, Served, ensemble, error::chain,
+    handle::Shared, monitor,
 };
 
 /// How often the watchdog looks; also the step in which a drain looks whether it is done.
@@ -157,6 +157,8 @@ fn watch(shared: &Weak<Shared>, ended: &mpsc::Receiver<()>) {
             served.pool().observe_depth();
         }
         shared.router.releases().iter().for_each(|release| release.observe());
+        ensemble::install(&shared);
+        shared.sequences.sweep(Instant::now());
         monitor::upkeep();
     }
 }

@@ -20,7 +20,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use inference::server::guard::{Guard, answering};
+use inference::server::guard::{Answering, Guard, answering};
 use registry::{Principal, Registry};
 use serde_json::json;
 use tonic::{Status, async_trait};
@@ -175,7 +175,8 @@ async fn at_the_door(State(door): State<Door>, mut request: Request<Body>, next:
         Ok(None) => next.run(request).await,
         Ok(Some(caller)) => {
             request.extensions_mut().insert(Principal::clone(&caller));
-            answering(caller, next.run(request)).await
+            let response = answering(Arc::clone(&caller), next.run(request)).await;
+            response.map(|body| Body::new(Answering::new(caller, body)))
         }
         Err(refusal) => refusal.response(request.uri().path()),
     }

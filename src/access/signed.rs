@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use registry::{Principal, Role};
+use registry::{Principal, Role, Scope};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -122,13 +122,28 @@ impl Signed {
             return Err("the token's sub is no name of at most 200 bytes");
         }
         let roles = claims.others.get(&self.settings.roles_claim).map(roles).unwrap_or_default();
-        Ok(Arc::new(Principal::of_token(&claims.sub, roles)))
+        let models = claims.others.get(&self.settings.models_claim).map_or(Ok(Scope::default()), models)?;
+        Ok(Arc::new(Principal::of_token(&claims.sub, roles).within(models)))
     }
 }
 
 /// A part of a token.
 fn part<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+}
+
+/// Models as a list or as words with spaces between. One that names none, or cannot be read, is for none.
+fn models(claim: &Value) -> Result<Scope, Refused> {
+    const UNREAD: Refused = "the token's claim of models is no list of names";
+    let entries: Vec<&str> = match claim {
+        Value::String(text) => text.split_whitespace().collect(),
+        Value::Array(all) => all.iter().map(Value::as_str).collect::<Option<_>>().ok_or(UNREAD)?,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return Err(UNREAD),
+    };
+    if entries.is_empty() {
+        return Err("the token is for no model");
+    }
+    Scope::of(entries).map_err(|_| UNREAD)
 }
 
 /// Roles as a list or as words with spaces between; what is no role here is the provider's own business.
@@ -219,6 +234,22 @@ mod tests {
         let none = provider.says(&header(), &with("roles", json!(7))).await.expect("counts");
         assert!(none.roles.is_empty());
         assert!(provider.says(&header(), &with("aud", json!("manpasik"))).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_token_that_names_models_is_for_these_only() {
+        let provider = Provider::new();
+        let all = provider.says(&header(), &claims()).await.expect("counts");
+        assert!(all.models.is_all());
+        for claim in [json!(["thyroid", "glucose-*"]), json!("thyroid glucose-*")] {
+            let some = provider.says(&header(), &with("models", claim)).await.expect("counts");
+            assert!(some.models.has("glucose-trend") && !some.models.has("diabetes"));
+        }
+        for claim in [json!([]), json!(""), json!(7), json!([7]), json!(["a,b"]), Value::Null] {
+            let refused =
+                provider.says(&header(), &with("models", claim.clone())).await.expect_err("refused");
+            assert!(refused.contains("model"), "{claim}: {refused}");
+        }
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use models::{
     Engine, ModelError,
-    engine::{CandleEngine, OnnxEngine, OnnxOptions, UnavailableEngine},
+    engine::{CandleEngine, Device, OnnxEngine, OnnxOptions, UnavailableEngine},
 };
 use registry::Catalogue;
 
@@ -12,21 +12,33 @@ use crate::config::Config;
 
 /// ONNX Runtime, or why it is not there.
 pub(crate) fn onnx(config: &Config) -> Result<OnnxEngine, ModelError> {
+    onnx_on(config, Device::Cpu)
+}
+
+fn onnx_on(config: &Config, device: Device) -> Result<OnnxEngine, ModelError> {
     let folders = [config.data_dir.join("lib")];
-    let options = OnnxOptions { intra_threads: config.models.onnx_threads };
+    let options = OnnxOptions { intra_threads: config.models.onnx_threads, device };
     OnnxEngine::find(config.onnxruntime(), &folders, options)
 }
 
-/// Every engine; one that cannot run here refuses each load with the reason.
+/// Every engine on the processor; one that cannot run here refuses each load with the reason.
 pub(crate) fn all(config: &Config) -> Vec<Box<dyn Engine>> {
-    let onnx: Box<dyn Engine> = match onnx(config) {
+    on(config, Device::Cpu)
+}
+
+/// The same on `device`.
+pub(crate) fn on(config: &Config, device: Device) -> Vec<Box<dyn Engine>> {
+    vec![engine("candle", CandleEngine::on(device)), engine("onnx", onnx_on(config, device))]
+}
+
+fn engine<E: Engine + 'static>(name: &'static str, found: Result<E, ModelError>) -> Box<dyn Engine> {
+    match found {
         Ok(engine) => Box::new(engine),
         Err(ModelError::EngineUnavailable { engine, reason }) => {
             Box::new(UnavailableEngine::new(engine, reason))
         }
-        Err(other) => Box::new(UnavailableEngine::new("onnx", other.to_string())),
-    };
-    vec![Box::new(CandleEngine), onnx]
+        Err(other) => Box::new(UnavailableEngine::new(name, other.to_string())),
+    }
 }
 
 /// Folder of the bundle of `name` that serves.

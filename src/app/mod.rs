@@ -53,8 +53,11 @@ use crate::{
     access::Access,
     commands,
     config::Config,
+    ensembles,
     gateway::{self, Clients},
-    logging, mlflow, registrar, trail,
+    logging, mlflow, registrar,
+    telemetry::{self, Exporting},
+    trail,
 };
 
 /// Largest gRPC message of the typed services: a photo and its frame, or a batch of vectors.
@@ -78,6 +81,7 @@ pub(crate) struct App {
     served: Served,
     addresses: (Addresses, Option<Addresses>),
     grace: Duration,
+    exporting: Option<Exporting>,
 }
 
 impl App {
@@ -87,10 +91,12 @@ impl App {
         let addresses = ports.addresses()?;
         std::fs::create_dir_all(&config.data_dir)
             .with_context(|| format!("cannot create the data folder `{}`", config.data_dir.display()))?;
+        let exporting = telemetry::start(&config.telemetry)?;
         let registry = open_registry(config).await?;
         overridden::clear(config);
         let (inference, shelf) = models::start(config).await?;
         let handle = inference.handle();
+        ensembles::declare(&handle, &config.ensembles)?;
         let oip = oip(config, handle.clone(), &shelf);
         let followed = tokio::spawn(registered::follow(
             config.clone(),
@@ -143,6 +149,7 @@ impl App {
             served: Served { oip, grpc: grpc_routes, http: http_routes, access },
             addresses,
             grace: Duration::from_millis(config.server.shutdown_grace_ms),
+            exporting,
         })
     }
 
@@ -190,6 +197,9 @@ impl App {
             }
             if let Err(error) = self.registry.close().await {
                 tracing::error!(%error, "the registry was not closed cleanly");
+            }
+            if let Some(exporting) = self.exporting {
+                let _ = tokio::task::spawn_blocking(move || exporting.finish()).await;
             }
             drained
         };

@@ -1,17 +1,23 @@
 //! From bundles on disk to models that serve.
 
-use std::{num::NonZero, sync::Arc, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZero,
+    sync::Arc,
+    thread,
+};
 
 use axum::body::Bytes;
 use inference::{Candidate, Limits, ModelSource, ModelState, ModelStatus, Repository, Server};
 use models::{
     Bundle, Engine,
     bundle::{EngineKind, Family},
+    engine::Device,
 };
 use registry::{Catalogue, Entry};
 
 use super::{engines, overridden::Overridden};
-use crate::config::Config;
+use crate::{config::Config, scheduling::Scheduling};
 
 /// Instances of one small model that are worth their memory.
 const CANDLE_INSTANCES_MAX: usize = 4;
@@ -24,7 +30,7 @@ pub(crate) async fn start(config: &Config) -> anyhow::Result<(Server, Arc<Shelf>
 }
 
 fn load(config: Config) -> (Server, Arc<Shelf>) {
-    let engines = engines::all(&config).into_iter().map(Arc::from).collect();
+    let engines = placed(&config);
     let overridden = Overridden::new(&config);
     let shelf = Shelf { config, engines, overridden };
     let catalogue = shelf.scan();
@@ -41,10 +47,19 @@ fn load(config: Config) -> (Server, Arc<Shelf>) {
     (Server::serve(limits, Vec::new(), candidates, refused), Arc::new(shelf))
 }
 
+/// The engines on each device that a model is to compute on.
+type Engines = BTreeMap<Device, Vec<Arc<dyn Engine>>>;
+
+fn placed(config: &Config) -> Engines {
+    let named = config.scheduling.values().map(Scheduling::device);
+    let on = |device| (device, engines::on(config, device).into_iter().map(Arc::from).collect());
+    BTreeSet::from_iter(named.chain([Device::Cpu])).into_iter().map(on).collect()
+}
+
 /// The bundle folders and the engines that run what lies there.
 pub(crate) struct Shelf {
     config: Config,
-    engines: Vec<Arc<dyn Engine>>,
+    engines: Engines,
     overridden: Overridden,
 }
 
@@ -111,8 +126,9 @@ fn cores() -> usize {
 
 /// The other models take microseconds on the caller's own thread, and with as many instances as threads
 /// that answer requests none waits for another.
-fn source(bundle: &Arc<Bundle>, engines: &[Arc<dyn Engine>], config: &Config) -> ModelSource {
-    let source = ModelSource::from_bundle(bundle, engines);
+fn source(bundle: &Arc<Bundle>, engines: &Engines, config: &Config) -> ModelSource {
+    let device = config.scheduling.get(&bundle.config().name).map(Scheduling::device).unwrap_or_default();
+    let source = ModelSource::from_bundle(bundle, engines.get(&device).map_or(&[][..], Vec::as_slice));
     let instances = match bundle.config().engine {
         EngineKind::Onnx => image_instances(config),
         // The encoder takes milliseconds, which no caller's thread gives, and a hundred megabytes.

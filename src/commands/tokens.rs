@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use registry::TokenInfo;
+use registry::{Scope, TokenInfo};
 use serde_json::json;
 
 use super::registered::Session;
@@ -33,10 +33,11 @@ pub(crate) fn run(
 
 async fn answer(session: &Session, command: &TokensCommand, json: bool) -> anyhow::Result<()> {
     match command {
-        TokensCommand::Create { name, roles, days } => {
+        TokensCommand::Create { name, roles, models, days } => {
             let ends = days.map(|days| now_ms() + i64::from(days) * DAY_MS);
             let roles = BTreeSet::from_iter(roles.iter().copied());
-            let made = session.registry.token_create(session.act(""), name, &roles, ends).await?;
+            let models = Scope::of(models).map_err(|reason| anyhow::anyhow!("--model: {reason}"))?;
+            let made = session.registry.token_create(session.act(""), name, &roles, &models, ends).await?;
             if json {
                 return print_json(&json!({"name": name, "token": made.secret}));
             }
@@ -55,10 +56,11 @@ async fn answer(session: &Session, command: &TokensCommand, json: bool) -> anyho
 
 fn list(tokens: &[TokenInfo], json: bool) -> anyhow::Result<()> {
     let roles = |token: &TokenInfo| token.roles.iter().map(|role| role.code().to_owned()).collect::<Vec<_>>();
+    let models = |token: &TokenInfo| token.models.entries().map(str::to_owned).collect::<Vec<_>>();
     if json {
         let token = |token: &TokenInfo| {
             json!({
-                "name": token.name, "id": token.id, "roles": roles(token), "created_ms": token.created_ms,
+                "name": token.name, "id": token.id, "roles": roles(token), "models": models(token), "created_ms": token.created_ms,
                 "expires_ms": token.expires_ms, "revoked_ms": token.revoked_ms,
             })
         };
@@ -70,7 +72,9 @@ fn list(tokens: &[TokenInfo], json: bool) -> anyhow::Result<()> {
     };
     let row = |token: &TokenInfo| {
         let made = day(Some(token.created_ms));
-        vec![token.name.clone(), roles(token).join(", "), made, day(token.expires_ms), day(token.revoked_ms)]
+        let models = if token.models.is_all() { "all".to_owned() } else { models(token).join(", ") };
+        let (ends, revoked) = (day(token.expires_ms), day(token.revoked_ms));
+        vec![token.name.clone(), roles(token).join(", "), models, made, ends, revoked]
     };
-    print(&table(&["holder", "roles", "made", "ends", "revoked"], tokens.iter().map(row)))
+    print(&table(&["holder", "roles", "models", "made", "ends", "revoked"], tokens.iter().map(row)))
 }

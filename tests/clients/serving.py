@@ -132,18 +132,31 @@ def _bytes(field, value):
     return _varint(field << 3 | 2) + _varint(len(value)) + value
 
 
+def graph(nodes, inputs, outputs):
+    """An ONNX graph: `nodes` of (operator, inputs, outputs, lists of numbers as attributes), and for each tensor of
+    `inputs` and `outputs` its datatype and dimensions, of which those that are open have a name."""
+    text = b""
+    for operator, sources, targets, attributes in nodes:
+        node = b"".join(_bytes(1, name) for name in sources) + b"".join(_bytes(2, name) for name in targets)
+        node += _bytes(4, operator)
+        for name, numbers in attributes.items():
+            # 7 is the type of a list of whole numbers.
+            listed = b"".join(_number(8, number) for number in numbers)
+            node += _bytes(5, _bytes(1, name) + listed + _number(20, 7))
+        text += _bytes(1, node)
+    for field, tensors in ((11, inputs), (12, outputs)):
+        for name, (datatype, dims) in tensors.items():
+            sizes = [_bytes(1, _bytes(2, dim) if isinstance(dim, str) else _number(1, dim)) for dim in dims]
+            kind = _bytes(1, _number(1, DATATYPES[datatype][0]) + _bytes(2, b"".join(sizes)))
+            text += _bytes(field, _bytes(1, name) + _bytes(2, kind))
+    return _number(1, 8) + _bytes(8, _number(2, 17)) + _bytes(7, text + _bytes(2, "graph"))
+
+
 def _graph(datatypes):
     """One identity of each datatype."""
-    graph = b""
-    for datatype in datatypes:
-        element, _ = DATATYPES[datatype]
-        names = f"INPUT_{datatype}", f"OUTPUT_{datatype}"
-        graph += _bytes(1, _bytes(1, names[0]) + _bytes(2, names[1]) + _bytes(4, "Identity"))
-        shape = _bytes(1, _bytes(2, "rows")) + _bytes(1, _number(1, 2))
-        kind = _bytes(1, _number(1, element) + _bytes(2, shape))
-        for field, name in zip((11, 12), names):
-            graph += _bytes(field, _bytes(1, name) + _bytes(2, kind))
-    return _number(1, 8) + _bytes(8, _number(2, 17)) + _bytes(7, graph + _bytes(2, "identity"))
+    side = lambda name: {f"{name}_{datatype}": (datatype, ["rows", 2]) for datatype in datatypes}
+    nodes = [("Identity", [f"INPUT_{datatype}"], [f"OUTPUT_{datatype}"], {}) for datatype in datatypes]
+    return graph(nodes, side("INPUT"), side("OUTPUT"))
 
 
 def _raw(datatype, array):
@@ -152,57 +165,65 @@ def _raw(datatype, array):
     return array.tobytes()
 
 
-def _golden(datatypes):
+def _golden(tensors):
+    """`tensors` by their names in the file, each with its datatype."""
     header, data, strings = {}, b"", {}
-    for datatype in datatypes:
-        array, (_, stored) = values(datatype), DATATYPES[datatype]
-        for side in ("in.INPUT", "out.OUTPUT"):
-            name, raw = f"{side}_{datatype}", _raw(datatype, array)
-            shape = list(array.shape)
-            if stored is None:
-                strings[name] = " ".join(["BYTES", *map(str, shape)])
-                shape = [len(raw)]
-            header[name] = {"dtype": stored or "U8", "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
-            data += raw
+    for name, (datatype, array) in tensors.items():
+        raw, stored, shape = _raw(datatype, array), DATATYPES[datatype][1], list(array.shape)
+        if stored is None:
+            strings[name] = " ".join(["BYTES", *map(str, shape)])
+            shape = [len(raw)]
+        header[name] = {"dtype": stored or "U8", "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
     head = json.dumps({"__metadata__": strings, **header}).encode()
     head += b" " * (-len(head) % 8)
     return struct.pack("<Q", len(head)) + head + data
 
 
-def _config(datatypes):
+def _config(name, inputs, outputs, batching, labels):
     lines = [
         "schema_version = 1",
-        'name = "identity"',
-        'version = "MPS-IDENTITY-v1.0.0-FP32"',
+        f'name = "{name}"',
+        f'version = "MPS-{name.upper()}-v1.0.0-FP32"',
         'family = "generic"',
         'engine = "onnx"',
-        'task = "identity"',
+        f'task = "{name}"',
         'intended_use = "Tests only."',
         "synthetic = true",
-        f"labels = {json.dumps(LABELS)}",
+        f"labels = {json.dumps(labels)}",
     ]
-    for side in ("input", "output"):
-        for datatype in datatypes:
-            name = f"{side.upper()}_{datatype}"
-            lines += [f"[[{side}]]", f'name = "{name}"', f'dtype = "{datatype}"', "dims = [-1, 2]"]
-    lines += ["[batching]", "rows_max = 16", "[golden]", "tolerance = 0.0"]
+    for side, tensors in (("input", inputs), ("output", outputs)):
+        for tensor, (datatype, dims) in tensors.items():
+            sizes = [dim if isinstance(dim, int) else -1 for dim in dims]
+            lines += [f"[[{side}]]", f'name = "{tensor}"', f'dtype = "{datatype}"', f"dims = {sizes}"]
+    lines += ["[batching]", "rows_max = 16", *batching, "[golden]", "tolerance = 0.0"]
     lines += ["[lineage]", "seed = 1", "rows_train = 0", 'trained_with = "tests"']
     return "\n".join(lines).encode()
 
 
-def write_identity(folder, datatypes=tuple(DATATYPES)):
-    """The bundle below `folder`, which is then a folder of bundles."""
+def write_bundle(folder, name, nodes, inputs, outputs, golden, batching=(), labels=()):
+    """A bundle of the graph below `folder`, which is then a folder of bundles."""
+    kinds = {f"in.{tensor}": kind for tensor, (kind, _) in inputs.items()}
+    kinds |= {f"out.{tensor}": kind for tensor, (kind, _) in outputs.items()}
     files = {
-        "model.toml": _config(datatypes),
-        "model.onnx": _graph(datatypes),
-        "golden.safetensors": _golden(datatypes),
+        "model.toml": _config(name, inputs, outputs, batching, list(labels)),
+        "model.onnx": graph(nodes, inputs, outputs),
+        "golden.safetensors": _golden({tensor: (kinds[tensor], array) for tensor, array in golden.items()}),
         "calibration.json": b"{}",
-        "card.md": b"# Identity\n",
+        "card.md": b"# A bundle of the tests\n",
     }
     entries = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in files.items()}
     files["manifest.json"] = json.dumps({"schema_version": 1, "files": entries}).encode()
-    place = pathlib.Path(folder) / "identity" / "MPS-IDENTITY-v1.0.0-FP32"
+    place = pathlib.Path(folder) / name / f"MPS-{name.upper()}-v1.0.0-FP32"
     place.mkdir(parents=True)
-    for name, data in files.items():
-        (place / name).write_bytes(data)
+    for file, data in files.items():
+        (place / file).write_bytes(data)
     return pathlib.Path(folder)
+
+
+def write_identity(folder, datatypes=tuple(DATATYPES)):
+    """A bundle that gives back a tensor of each datatype."""
+    side = lambda name: {f"{name}_{datatype}": (datatype, ["rows", 2]) for datatype in datatypes}
+    nodes = [("Identity", [f"INPUT_{datatype}"], [f"OUTPUT_{datatype}"], {}) for datatype in datatypes]
+    golden = {f"{name}_{datatype}": values(datatype) for datatype in datatypes for name in ("in.INPUT", "out.OUTPUT")}
+    return write_bundle(folder, "identity", nodes, side("INPUT"), side("OUTPUT"), golden, labels=LABELS)

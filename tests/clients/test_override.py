@@ -28,6 +28,13 @@ CONFIG = {
 }
 
 
+ENSEMBLE = {
+    "platform": "ensemble",
+    "output": [{"name": "out"}],
+    "ensemble_scheduling": {"step": [{"model_name": "thyroid", "output_map": {"probabilities": "out"}}]},
+}
+
+
 class SentAlong(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -107,7 +114,11 @@ class SentAlong(unittest.TestCase):
     def test_what_cannot_be_is_refused_with_the_reason_and_leaves_nothing(self):
         graph = {"file:1/model.onnx": GRAPH}
         cases = [
-            (("m", {"sequence_batching": {"max_sequence_idle_microseconds": 1}}, graph), "sequence_batching"),
+            (("m", {"sequence_batching": {"max_sequence_idle_microseconds": 1}}, graph), "sequence_batching.state"),
+            (("m", {"sequence_batching": {"control_input": [{"name": "START"}]}}, graph), "control_input"),
+            (("m", {"ensemble_scheduling": {"step": [{"model_name": "thyroid"}]}}, graph), "platform"),
+            (("m", ENSEMBLE, graph), "takes no file"),
+            (("m", ENSEMBLE, None), "says nothing of the input"),
             (("m", {"model_warmup": [{"name": "w"}]}, graph), "model_warmup"),
             (("m", {"instance_group": [{"kind": "KIND_GPU"}]}, graph), "KIND_GPU"),
             (("m", {"input": [{"name": "nope"}]}, graph), "nope"),

@@ -1,8 +1,8 @@
 //! Integration tests of the whole: one binary, so that everything is linked once.
 //!
 //! `house` checks the workspace itself: the arrows and absences that ARCHITECTURE.md promises.
-//! `serving`, `analysis`, `similar`, `knowledge`, `gateway`, `runs`, `settings`, `predictions`, `tokens`, `encryption` and `cli` run the
-//! real program and talk to it as its clients do.
+//! `serving`, `analysis`, `similar`, `knowledge`, `gateway`, `runs`, `settings`, `predictions`, `tokens`, `telemetry`,
+//! `encryption` and `cli` run the real program and talk to it as its clients do.
 
 mod analysis;
 mod cli;
@@ -18,4 +18,5 @@ mod serving;
 mod settings;
 mod similar;
 mod support;
+mod telemetry;
 mod tokens;

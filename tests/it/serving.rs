@@ -1,5 +1,7 @@
 //! The server as its clients meet it: both protocols, damaged bundles, a missing library, the end.
 
+use std::collections::BTreeMap;
+
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -63,6 +65,44 @@ async fn both_protocols_give_the_same_numbers() {
     assert_eq!(answer["model_version"], over_grpc.model_version.as_str());
     let sum: f32 = rest.iter().sum();
     assert!((sum - 1.0).abs() < 1e-4, "30 probabilities add up to {sum}");
+}
+
+/// What `model` says of one row by the name `input`: an answer for each output, by its name.
+fn asked(server: &Server, model: &str, input: &str, row: &[f32]) -> BTreeMap<String, Vec<f32>> {
+    let tensor = serde_json::json!({"name": input, "shape": [1, row.len()], "datatype": "FP32", "data": row});
+    let body = serde_json::json!({ "inputs": [tensor] }).to_string();
+    let answer = http::post(server.http, &format!("/v2/models/{model}/infer"), &body);
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    let outputs = answer.json()["outputs"].as_array().expect("outputs").clone();
+    let named = |output: &serde_json::Value| {
+        let values = serde_json::from_value(output["data"].clone()).expect("numbers");
+        (output["name"].as_str().expect("a name").to_owned(), values)
+    };
+    outputs.iter().map(named).collect()
+}
+
+#[test]
+fn the_ensemble_of_the_documentation_says_what_its_models_say_one_after_another() {
+    let text = std::fs::read_to_string("docs/scheduling.md").expect("the page");
+    let declared = text.split("```toml\n").find(|part| part.starts_with("[ensembles.")).expect("an example");
+    let (declared, _) = declared.split_once("```").expect("its end");
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
+    std::fs::write(file.path(), declared).expect("written");
+    let server = Server::with(&shipped_bundles(), &[("MANPASIK_CONFIG", &file.path().to_string_lossy())]);
+    let sweep = sensor_sweep();
+    let corrected =
+        asked(&server, "sensor-calibration", "channels", &sweep).remove("channels").expect("channels");
+    let together = asked(&server, "sensor-sweep", "raw", &sweep);
+    assert_eq!(together["values"], asked(&server, "sensor-value", "channels", &corrected)["values"]);
+    assert_eq!(together["error"], asked(&server, "sensor-anomaly", "channels", &corrected)["error"]);
+    assert_eq!(together.len(), 2);
+    let told = http::get(server.http, "/v2/models/sensor-sweep/config").json();
+    assert_eq!(
+        (&told["platform"], told["ensemble_scheduling"]["step"].as_array().map(Vec::len)),
+        (&"ensemble".into(), Some(3))
+    );
+    let stats = http::get(server.http, "/v2/models/sensor-sweep/stats").json();
+    assert_eq!(stats["model_stats"][0]["inference_count"], 1);
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ use base64::{
 };
 use proto::{
     inference::{
-        RepositoryIndexRequest, RepositoryModelUnloadRequest, ServerReadyRequest,
-        grpc_inference_service_client::GrpcInferenceServiceClient,
+        ModelInferRequest, ModelMetadataRequest, RepositoryIndexRequest, RepositoryModelUnloadRequest,
+        ServerReadyRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
     },
     manpasik::v1::{
         GetMeasurementHistoryRequest, ListModelsRequest, StreamAnalysisRequest, StreamResume, StreamStart,
@@ -91,6 +91,67 @@ async fn rpcs_take_a_token_and_the_role_they_name() {
     assert!(measured.get_measurement_history(of(&user, history())).await.is_ok());
     let refused = measured.get_measurement_history(of(&maker, history())).await.expect_err("no carer");
     assert_eq!(refused.code(), Code::PermissionDenied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_some_models_reaches_no_other_by_any_way() {
+    let server = server();
+    let arguments = [
+        "tokens",
+        "create",
+        "t",
+        "--role",
+        "data_scientist",
+        "--model",
+        "thyroid*",
+        "--model",
+        "sensor-*",
+        "--json",
+    ];
+    let made = run_over(server.data_dir(), &arguments, &[REQUIRED]).ok().json();
+    let own = made["token"].as_str().expect("a token").to_owned();
+    let channel = channel(&server).await;
+    let mut oip = GrpcInferenceServiceClient::new(channel.clone());
+    let mut ai = AiInferenceServiceClient::new(channel);
+
+    let about = |name: &str| ModelMetadataRequest { name: name.into(), ..Default::default() };
+    assert!(oip.model_metadata(of(&own, about("thyroid-anomaly"))).await.is_ok());
+    let refused = oip.model_metadata(of(&own, about("diabetes"))).await.expect_err("another's");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(refused.message().contains("t may not use model 'diabetes'"), "{refused}");
+    let asked = || ModelInferRequest { model_name: "diabetes".into(), ..Default::default() };
+    let refused = oip.model_infer(of(&own, asked())).await.expect_err("another's");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    // On a stream the caller is known as long as it lasts.
+    let stream = tokio_stream::iter([asked(), ModelInferRequest { model_name: "thyroid".into(), ..asked() }]);
+    let mut answers = oip.model_stream_infer(of(&own, stream)).await.expect("opens").into_inner();
+    let mut next = async || answers.message().await.expect("goes on").expect("an answer").error_message;
+    assert!(next().await.contains("may not use model"));
+    assert!(next().await.contains("but got 0 inputs"), "what is its own is looked at");
+    let unload = || RepositoryModelUnloadRequest { model_name: "diabetes".into(), ..Default::default() };
+    let refused = oip.repository_model_unload(of(&own, unload())).await.expect_err("another's");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let start = |model: &str| {
+        let start =
+            StreamStart { cartridge_code: "01:01".into(), model_name: model.into(), ..Default::default() };
+        tokio_stream::iter([StreamAnalysisRequest { message: Some(Asking::Start(start)) }])
+    };
+    let mut begun = ai.stream_analysis(of(&own, start("sensor-anomaly"))).await.expect("opens").into_inner();
+    assert!(begun.message().await.expect("its own").is_some());
+    let mut refused =
+        ai.stream_analysis(of(&own, start("systolic-trend"))).await.expect("opens").into_inner();
+    assert_eq!(refused.message().await.expect_err("another's").code(), Code::PermissionDenied);
+
+    let header = format!("Bearer {own}");
+    let status =
+        |method: &str, path: &str, body: &str| bearing(server.http, method, path, &header, body).status;
+    assert_eq!(status("GET", "/v2/models/thyroid", ""), 200);
+    assert_eq!(status("GET", "/v2/models/diabetes/config", ""), 403);
+    assert_eq!(status("POST", "/v2/models/diabetes/infer", r#"{"inputs": []}"#), 403);
+    assert_eq!(status("POST", "/v2/repository/models/diabetes/load", "{}"), 403);
+    let create = |name: &str| json!({ "name": name }).to_string();
+    assert_eq!(status("POST", "/api/2.0/mlflow/registered-models/create", &create("diabetes")), 403);
+    assert_eq!(status("POST", "/api/2.0/mlflow/registered-models/create", &create("thyroid-next")), 200);
 }
 
 #[test]

@@ -15,8 +15,27 @@ impl From<ErrorCode> for Code {
             ErrorCode::ResourceExhausted => Self::ResourceExhausted,
             ErrorCode::Unavailable => Self::Unavailable,
             ErrorCode::DeadlineExceeded => Self::DeadlineExceeded,
+            ErrorCode::PermissionDenied => Self::PermissionDenied,
             ErrorCode::Unimplemented => Self::Unimplemented,
             ErrorCode::Internal => Self::Internal,
+        }
+    }
+}
+
+impl From<Code> for ErrorCode {
+    /// What a status of ours says; there are more codes than we give.
+    fn from(code: Code) -> Self {
+        match code {
+            Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition | Code::AlreadyExists => {
+                Self::InvalidArgument
+            }
+            Code::NotFound => Self::NotFound,
+            Code::ResourceExhausted => Self::ResourceExhausted,
+            Code::Unavailable => Self::Unavailable,
+            Code::DeadlineExceeded | Code::Cancelled => Self::DeadlineExceeded,
+            Code::PermissionDenied | Code::Unauthenticated => Self::PermissionDenied,
+            Code::Unimplemented => Self::Unimplemented,
+            Code::Ok | Code::Unknown | Code::Aborted | Code::Internal | Code::DataLoss => Self::Internal,
         }
     }
 }
@@ -41,6 +60,14 @@ mod tests {
         let status = Status::from(InferError::Overloaded { model: "m".into(), retry_after_ms: 12 });
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert_eq!(status.metadata().get(RETRY_AFTER_MS).and_then(|v| v.to_str().ok()), Some("12"));
+    }
+
+    #[test]
+    fn codes_come_back_from_a_status() {
+        for code in ErrorCode::ALL {
+            let back = ErrorCode::from(Code::from(code));
+            assert!(back == code || code == ErrorCode::PayloadTooLarge, "{code:?} came back as {back:?}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ impl From<ErrorCode> for StatusCode {
             ErrorCode::ResourceExhausted => Self::TOO_MANY_REQUESTS,
             ErrorCode::Unavailable => Self::SERVICE_UNAVAILABLE,
             ErrorCode::DeadlineExceeded => Self::GATEWAY_TIMEOUT,
+            ErrorCode::PermissionDenied => Self::FORBIDDEN,
             ErrorCode::Unimplemented => Self::NOT_IMPLEMENTED,
             ErrorCode::Internal => Self::INTERNAL_SERVER_ERROR,
         }

@@ -117,6 +117,14 @@ pub enum InferError {
         /// Which file or library is at fault.
         reason: String,
     },
+    /// The caller's token is for other models.
+    #[error("{caller} may not use model '{model}': the token is for other models")]
+    NotAllowed {
+        /// Who asked.
+        caller: String,
+        /// Model name.
+        model: String,
+    },
     /// Something that a request names, other than a model, does not exist.
     #[error("{0}")]
     NotFound(String),
@@ -137,6 +145,8 @@ pub enum ErrorCode {
     Unavailable,
     /// Too late.
     DeadlineExceeded,
+    /// The caller may not.
+    PermissionDenied,
     /// Not offered.
     Unimplemented,
     /// Our fault.
@@ -145,13 +155,14 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::InvalidArgument,
         Self::NotFound,
         Self::PayloadTooLarge,
         Self::ResourceExhausted,
         Self::Unavailable,
         Self::DeadlineExceeded,
+        Self::PermissionDenied,
         Self::Unimplemented,
         Self::Internal,
     ];
@@ -165,6 +176,7 @@ impl ErrorCode {
             Self::ResourceExhausted => "resource_exhausted",
             Self::Unavailable => "unavailable",
             Self::DeadlineExceeded => "deadline_exceeded",
+            Self::PermissionDenied => "permission_denied",
             Self::Unimplemented => "unimplemented",
             Self::Internal => "internal",
         }
@@ -190,6 +202,7 @@ impl InferError {
             }
             Self::Unavailable { .. } | Self::Draining => ErrorCode::Unavailable,
             Self::DeadlineExceeded { .. } | Self::CannotMeet { .. } => ErrorCode::DeadlineExceeded,
+            Self::NotAllowed { .. } => ErrorCode::PermissionDenied,
             Self::Unsupported(_) => ErrorCode::Unimplemented,
             Self::Failed { .. } | Self::LoadFailed { .. } => ErrorCode::Internal,
         }
@@ -213,6 +226,7 @@ impl InferError {
             | Self::Failed { .. }
             | Self::LoadFailed { .. }
             | Self::NotFound(_)
+            | Self::NotAllowed { .. }
             | Self::Unsupported(_) => None,
         }
     }

@@ -214,7 +214,7 @@ mod tests {
     fn a_traced_request_is_the_exemplar_of_its_bucket() {
         let histogram = Histogram::default();
         let trace =
-            TraceId::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").expect("sampled");
+            TraceId::new(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes()).expect("not 0");
         histogram.record(Duration::from_micros(20), Some(trace));
         histogram.record(Duration::from_micros(21), None);
         let (mut with, mut without) = (String::new(), String::new());

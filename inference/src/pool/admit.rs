@@ -11,13 +11,16 @@ use super::{
 };
 use crate::{
     InferError, Priority, Terms,
-    queue::{Entry, Outcome, Ticket},
+    queue::{Entry, Outcome},
+    queues,
 };
 
 /// A checked request on its way into a pool.
 pub(crate) struct Call {
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) rows: usize,
+    /// Which of the model's lengths they are filled up to.
+    pub(crate) bucket: usize,
     pub(crate) terms: Terms,
 }
 
@@ -31,7 +34,7 @@ pub(super) enum Admitted {
 
 /// A place in the queue.
 pub(super) struct Place {
-    ticket: Ticket,
+    place: queues::Place,
     /// When the caller gives it up, unless the request runs by then.
     expires: Option<Instant>,
     pub(super) answer: oneshot::Receiver<Result<Outcome, InferError>>,
@@ -50,39 +53,41 @@ impl Pool {
         }
         let mut state = self.lock();
         self.check_open(&state)?;
-        if state.queue.is_empty() && !state.idle.is_empty() && self.is_quick(call.rows) {
-            let turn = state.begin_own(Part { tensors: call.tensors, rows: call.rows }, now);
+        if state.queue.is_empty() && !state.idle.is_empty() && self.is_quick(call.rows, call.bucket) {
+            let turn =
+                state.begin_own(Part { tensors: call.tensors, rows: call.rows, bucket: call.bucket }, now);
             return turn.map(Admitted::Now).ok_or_else(|| self.failed());
         }
         let bytes = call.tensors.iter().map(|tensor| tensor.data().len()).sum();
-        self.check_room(&state, call.terms.priority, bytes)?;
+        self.check_room(&state, call.terms.priority, call.bucket, bytes)?;
         self.check_time(&state, &call, deadline.saturating_duration_since(now))?;
         let (reply, answer) = oneshot::channel();
         let Call {
             tensors,
             rows,
-            terms: Terms { priority, deadline: _, timeout, caller: _, tenant: _, trace: _ },
+            bucket,
+            terms: Terms { priority, deadline: _, timeout, caller: _, tenant: _, trace: _, sequence: _ },
         } = call;
         let expires = self.patience(timeout).and_then(|patience| now.checked_add(patience));
-        let entry = Entry { tensors, rows, bytes, priority, enqueued: now, deadline, expires, reply };
-        let ticket = state.queue.push(entry);
+        let entry = Entry { tensors, rows, bytes, bucket, priority, enqueued: now, deadline, expires, reply };
+        let place = state.queue.push(bucket, entry).ok_or_else(|| self.failed())?;
         let idle = !state.idle.is_empty();
         drop(state);
         if idle {
             self.wake.notify_one();
         }
         let expires = expires.filter(|expires| !self.batch.delays && *expires < deadline);
-        Ok(Admitted::Queued(Place { ticket, expires, answer }))
+        Ok(Admitted::Queued(Place { place, expires, answer }))
     }
 
     /// The answer to a request that waits. It leaves the queue when its time there is over, and is given up at
     /// its deadline even while it runs.
     pub(super) async fn wait(&self, place: Place, deadline: Instant) -> Result<Outcome, InferError> {
-        let Place { ticket, expires, mut answer } = place;
+        let Place { place, expires, mut answer } = place;
         if let Some(expires) = expires {
             match timeout_at(expires.into(), &mut answer).await {
                 Ok(answer) => return answer.unwrap_or_else(|_| Err(self.failed())),
-                Err(_) if self.lock().queue.withdraw(ticket).is_some() => return Err(self.too_late()),
+                Err(_) if self.lock().queue.withdraw(place).is_some() => return Err(self.too_late()),
                 Err(_) => {}
             }
         }
@@ -104,10 +109,16 @@ impl Pool {
     }
 
     /// Depth and bytes for everybody, and the expected wait for everybody who is waiting for an answer.
-    fn check_room(&self, state: &State, priority: Priority, bytes: usize) -> Result<(), InferError> {
+    fn check_room(
+        &self,
+        state: &State,
+        priority: Priority,
+        bucket: usize,
+        bytes: usize,
+    ) -> Result<(), InferError> {
         let limits = &self.limits;
         let wait = self.expected_wait(state, priority);
-        let batch = self.cost.estimate(self.batch.rows_max).unwrap_or_default();
+        let batch = self.full_batch(bucket);
         let allowed = batch
             .saturating_mul(limits.queue_wait_batches_max)
             .max(Duration::from_micros(limits.queue_wait_us_min));
@@ -124,21 +135,30 @@ impl Pool {
 
     /// Whether `call` can be answered in the time that is `left`, by what batches are known to cost.
     fn check_time(&self, state: &State, call: &Call, left: Duration) -> Result<(), InferError> {
-        let own = self.cost.estimate(call.rows).unwrap_or_default();
+        let cost = self.costs.of(call.bucket);
+        let own = cost.estimate(call.rows).unwrap_or_default();
         let wait = self.expected_wait(state, call.terms.priority);
         if wait + own < left {
             return Ok(());
         }
-        self.cost.doubt(call.rows);
-        self.cost.doubt(self.batch.rows_max);
+        cost.doubt(call.rows);
+        cost.doubt(self.batch.rows_max);
         Err(InferError::CannotMeet { model: self.name.to_string(), retry_after_ms: whole_ms(wait) })
     }
 
     /// Time until a newcomer of `priority` begins, if all ahead come in full batches.
     fn expected_wait(&self, state: &State, priority: Priority) -> Duration {
-        let batch = self.cost.estimate(self.batch.rows_max).unwrap_or_default();
-        let ahead = state.queue.rows_before(priority) / self.batch.rows_max + usize::from(state.is_busy());
-        batch.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX))
+        let mut busy = usize::from(state.is_busy());
+        let lines = state.queue.rows_before(priority).enumerate().map(|(line, rows)| {
+            // What runs now is of one length; which, the queue does not know: the first stands for it.
+            let ahead = rows / self.batch.rows_max + std::mem::take(&mut busy);
+            self.full_batch(line).saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX))
+        });
+        lines.sum()
+    }
+
+    fn full_batch(&self, bucket: usize) -> Duration {
+        self.costs.of(bucket).estimate(self.batch.rows_max).unwrap_or_default()
     }
 
     fn depth_max(&self) -> usize {

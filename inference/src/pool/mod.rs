@@ -20,13 +20,14 @@ use models::{Tensor, bundle::TimeoutAction};
 use self::{admit::Admitted, state::State};
 pub(crate) use self::{admit::Call, state::Turn};
 use crate::{
-    InferError, Limits, ModelSource, Response,
+    ErrorCode, InferError, Limits, ModelSource, Response, TraceContext,
     batcher::{self, BatchLimits, Plan, form_batch},
     cache::Cache,
     cores::Cores,
-    cost::Cost,
+    cost::Costs,
     monitor::{ModelMetrics, Spans, Statistics, Tally, Times},
     queue::{Outcome, Reply},
+    spans::{self, SpanId, Subject},
 };
 
 /// What a worker thread does next.
@@ -43,7 +44,7 @@ pub(crate) struct Pool {
     limits: Arc<Limits>,
     cores: Arc<Cores>,
     batch: BatchLimits,
-    cost: Cost,
+    costs: Costs,
     cache: Option<Cache>,
     metrics: ModelMetrics,
     tally: Tally,
@@ -59,6 +60,8 @@ impl Pool {
         let batching = &source.batching;
         let rows_max = batching.rows_max.clamp(1, limits.batch_rows_max.max(1));
         let delays = batching.queue.timeout_action == TimeoutAction::Delay;
+        // Behind the buckets stand those that are longer than all of them.
+        let lengths = batching.lengths.as_ref().map_or(1, |lengths| lengths.buckets.len() + 1);
         let cache_bytes = batching.cache_bytes_max.min(limits.cache_bytes_max);
         Arc::new_cyclic(|me| Self {
             name: source.name.as_str().into(),
@@ -66,9 +69,9 @@ impl Pool {
             batch: BatchLimits { rows_max, delays },
             cache: (cache_bytes > 0).then(|| Cache::new(cache_bytes)),
             tally: Tally::new(rows_max),
-            cost: Cost::default(),
+            costs: Costs::new(lengths),
             metrics: ModelMetrics::new(&source.name, &source.version),
-            state: Mutex::default(),
+            state: Mutex::new(State::new(lengths)),
             wake: Condvar::new(),
             me: me.clone(),
             source,
@@ -92,7 +95,8 @@ impl Pool {
             let total = arrived.elapsed();
             self.tally.hit(total);
             let response = self.response(tensors, Duration::ZERO, Duration::ZERO);
-            self.metrics.hit(total, call.terms.trace);
+            self.metrics.hit(total, call.terms.trace.map(|trace| trace.id));
+            self.span(call.terms.trace, Times { total, ..Times::default() }, None);
             return Ok(response);
         }
         let looked = arrived.elapsed();
@@ -102,6 +106,37 @@ impl Pool {
         self.metrics.missed();
         self.tally.missed(looked + answered.elapsed());
         Ok(response)
+    }
+
+    /// Counts and times what other models answer in this one's name.
+    pub(crate) async fn account(
+        &self,
+        trace: Option<(TraceContext, SpanId)>,
+        rows: usize,
+        answer: impl Future<Output = Result<Vec<Tensor>, InferError>>,
+    ) -> Result<Response, InferError> {
+        let arrived = Instant::now();
+        let answer = answer.await;
+        let total = arrived.elapsed();
+        if let Some((trace, own)) = trace {
+            let error = answer.as_ref().err().map(InferError::code);
+            spans::tell(trace, own, self.subject(), Times { total, ..Times::default() }, error);
+        }
+        match answer {
+            Ok(tensors) => {
+                self.tally.ran(rows, arrived + total, total, Spans::default());
+                self.tally.answered(total, Duration::ZERO, total, Spans::default());
+                self.metrics.ran(rows);
+                let times = Times { compute: total, total, ..Times::default() };
+                self.metrics.answered(times, trace.map(|(trace, _)| trace.id));
+                Ok(self.response(tensors, Duration::ZERO, total))
+            }
+            Err(error) => {
+                self.tally.failed(total);
+                self.metrics.refused(error.code());
+                Err(error)
+            }
+        }
     }
 
     async fn run_call(&self, call: Call, arrived: Instant) -> Result<Response, InferError> {
@@ -114,15 +149,30 @@ impl Pool {
                 let Spans { input, output } = outcome.spans;
                 self.tally.answered(total, queue, ran, outcome.spans);
                 let compute = ran.saturating_sub(input + output);
-                self.metrics.answered(Times { queue, input, compute, output, total }, trace);
+                let times = Times { queue, input, compute, output, total };
+                self.metrics.answered(times, trace.map(|trace| trace.id));
+                self.span(trace, times, None);
                 Ok(self.response(outcome.tensors, queue, ran))
             }
             Err(error) => {
-                self.tally.failed(arrived.elapsed());
+                let total = arrived.elapsed();
+                self.tally.failed(total);
                 self.metrics.refused(error.code());
+                self.span(trace, Times { total, ..Times::default() }, Some(error.code()));
                 Err(error)
             }
         }
+    }
+
+    /// Tells where the time of a request went that belongs to a trace.
+    fn span(&self, trace: Option<TraceContext>, times: Times, error: Option<ErrorCode>) {
+        if let Some(trace) = trace {
+            spans::tell(trace, SpanId::fresh(), self.subject(), times, error);
+        }
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject { model: &self.name, version: &self.version }
     }
 
     async fn outcome(&self, call: Call, arrived: Instant) -> Result<Outcome, InferError> {
@@ -134,10 +184,11 @@ impl Pool {
         }
     }
 
-    /// Whether `rows` rows run on the caller's task.
-    fn is_quick(&self, rows: usize) -> bool {
+    /// Whether `rows` rows of that length run on the caller's task.
+    fn is_quick(&self, rows: usize, bucket: usize) -> bool {
         let limit = Duration::from_micros(self.limits.inline_us_max);
-        self.source.batching.linger_us == 0 && self.cost.estimate(rows).is_some_and(|cost| cost <= limit)
+        let cost = self.costs.of(bucket).estimate(rows);
+        self.source.batching.linger_us == 0 && cost.is_some_and(|cost| cost <= limit)
     }
 
     /// Blocks a worker thread until there is something to do; `None` when the pool is closed
@@ -189,7 +240,10 @@ impl Pool {
     /// How much longer a batch that is not full waits for company.
     fn linger(&self, state: &State, now: Instant) -> Option<Duration> {
         let enough = self.source.batching.preferred_rows.first().map_or(self.batch.rows_max, |rows| *rows);
-        if self.source.batching.linger_us == 0 || state.closed || state.queue.rows() >= enough {
+        if self.source.batching.linger_us == 0 || state.closed {
+            return None;
+        }
+        if state.queue.next().is_none_or(|line| state.queue.rows(line) >= enough) {
             return None;
         }
         let until = state.queue.oldest()? + Duration::from_micros(self.source.batching.linger_us);
@@ -197,8 +251,9 @@ impl Pool {
     }
 
     fn take_turn(&self, state: &mut State, on_worker: bool, now: Instant) -> Option<Turn> {
-        let limits = self.share(state);
-        let mut plan = form_batch(&mut state.queue, limits, &self.cost, now);
+        let line = state.queue.next()?;
+        let limits = self.share(state, line);
+        let mut plan = form_batch(state.queue.line(line)?, limits, self.costs.of(line), now);
         self.dismiss(&mut plan);
         if plan.batch.is_empty() { None } else { state.begin(plan, on_worker, now) }
     }
@@ -207,8 +262,8 @@ impl Pool {
     /// them. Were
     /// they run as one batch, its callers would all come back together and meet in one batch again, with
     /// the other instances idle for good.
-    fn share(&self, state: &State) -> BatchLimits {
-        let waiting = state.queue.rows();
+    fn share(&self, state: &State, line: usize) -> BatchLimits {
+        let waiting = state.queue.rows(line);
         let instances = state.idle.len().min(1 + self.cores.spare() / self.source.threads.max(1));
         let share = waiting.div_ceil(instances.max(1)).clamp(1, self.batch.rows_max);
         let preferred = &self.source.batching.preferred_rows;
@@ -328,7 +383,7 @@ mod tests {
 
     fn enqueue(pool: &Pool, rows: usize) -> oneshot::Receiver<Result<Outcome, InferError>> {
         let tensors = vec![Tensor::from_f32(vec![rows, 1], &vec![0.0; rows]).expect("shape")];
-        let call = Call { tensors, rows, terms: Terms::default() };
+        let call = Call { tensors, rows, bucket: 0, terms: Terms::default() };
         let now = Instant::now();
         match pool.admit(call, now, now + Duration::from_secs(60)).expect("room") {
             Admitted::Queued(place) => place.answer,

@@ -43,7 +43,7 @@ impl Pool {
     /// Runs the caller's own turn on its task, then helps those who queued meanwhile.
     pub(super) fn run_own(&self, turn: OwnTurn) -> Result<Outcome, InferError> {
         let OwnTurn { run, mut model, part } = turn;
-        let rows = part.rows;
+        let (rows, bucket) = (part.rows, part.bucket);
         let started = Instant::now();
         let (result, sound) = self.result(&mut *model, part);
         let finished = Instant::now();
@@ -51,7 +51,7 @@ impl Pool {
         if result.is_ok() {
             self.tally.ran(rows, finished, finished - started, spans);
         }
-        let end = self.end(run, sound.then_some(model), rows, finished - started);
+        let end = self.end(run, sound.then_some(model), (rows, bucket), finished - started);
         if end.waiting {
             self.help();
         }
@@ -62,11 +62,8 @@ impl Pool {
     fn help(&self) {
         for _ in 0..self.limits.inline_rounds_max {
             let mut state = self.lock();
-            let rows = state.queue.rows().min(self.batch.rows_max);
-            if rows == 0 || state.idle.is_empty() {
-                return;
-            }
-            if !self.is_quick(rows) {
+            let Some(line) = state.queue.next().filter(|_| !state.idle.is_empty()) else { return };
+            if !self.is_quick(state.queue.rows(line).min(self.batch.rows_max), line) {
                 break;
             }
             let turn = self.take_turn(&mut state, false, Instant::now());
@@ -92,6 +89,7 @@ impl Pool {
     fn run(&self, turn: Turn) -> End {
         let Turn { run, mut model, parts } = turn;
         let rows = parts.iter().map(|part| part.rows).sum();
+        let bucket = parts.first().map_or(0, |part| part.bucket);
         let started = Instant::now();
         let mut spans = Spans::default();
         let (results, sound) = self.results(&mut *model, parts, &mut spans);
@@ -99,17 +97,23 @@ impl Pool {
         if results.iter().any(Result::is_ok) {
             self.tally.ran(rows, finished, finished - started, spans);
         }
-        let mut end = self.end(run, sound.then_some(model), rows, finished - started);
+        let mut end = self.end(run, sound.then_some(model), (rows, bucket), finished - started);
         for (reply, result) in std::mem::take(&mut end.waiters).into_iter().zip(results) {
             answer(reply, result.map(|tensors| Outcome { tensors, started, finished, spans }));
         }
         end
     }
 
-    /// Gives the instance back; without `model` it is lost.
-    fn end(&self, run: u64, model: Option<Box<dyn Model>>, rows: usize, took: Duration) -> End {
+    /// Gives the instance back, which ran so many rows of a length; without `model` it is lost.
+    fn end(
+        &self,
+        run: u64,
+        model: Option<Box<dyn Model>>,
+        (rows, bucket): (usize, usize),
+        took: Duration,
+    ) -> End {
         match &model {
-            Some(_) => self.cost.observe(rows, took),
+            Some(_) => self.costs.of(bucket).observe(rows, took),
             None => self.metrics.replaced(),
         }
         self.metrics.ran(rows);
@@ -282,7 +286,7 @@ impl Pool {
     fn load_instance(&self) -> Result<Box<dyn Model>, ModelError> {
         let load = AssertUnwindSafe(|| {
             let mut model = (self.source.load)()?;
-            warm::up(&mut *model, &self.source.signature, self.batch.rows_max, &self.cost);
+            warm::up(&mut *model, &self.source, self.batch.rows_max, &self.costs);
             Ok(model)
         });
         catch_unwind(load).unwrap_or_else(|panic| {

@@ -4,10 +4,7 @@ use std::time::{Duration, Instant};
 
 use models::{Model, Tensor};
 
-use crate::{
-    batcher::Plan,
-    queue::{Queue, Reply},
-};
+use crate::{batcher::Plan, queue::Reply, queues::Queues};
 
 /// A batch in progress. The waiters stay here, not with the runner, so that a runner that
 /// hangs can be given up and its callers answered.
@@ -37,6 +34,7 @@ pub(super) struct OwnTurn {
 pub(super) struct Part {
     pub(super) tensors: Vec<Tensor>,
     pub(super) rows: usize,
+    pub(super) bucket: usize,
 }
 
 /// A runner that hung: what is left to do for it.
@@ -48,7 +46,7 @@ pub(super) struct GivenUp {
 /// Mutable part of a pool.
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) queue: Queue,
+    pub(super) queue: Queues,
     pub(super) idle: Vec<Box<dyn Model>>,
     /// Instances that must be loaded.
     pub(super) missing: usize,
@@ -62,6 +60,11 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Without instances, with a line for each of so many lengths.
+    pub(super) fn new(lengths: usize) -> Self {
+        Self { queue: Queues::new(lengths), ..Self::default() }
+    }
+
     /// Whether a batch is in progress.
     pub(super) fn is_busy(&self) -> bool {
         !self.running.is_empty()
@@ -91,7 +94,9 @@ impl State {
         let (parts, waiters) = plan
             .batch
             .into_iter()
-            .map(|entry| (Part { tensors: entry.tensors, rows: entry.rows }, entry.reply))
+            .map(|entry| {
+                (Part { tensors: entry.tensors, rows: entry.rows, bucket: entry.bucket }, entry.reply)
+            })
             .unzip();
         let run = self.start(waiters, on_worker, now);
         Some(Turn { run, model, parts })

@@ -12,7 +12,7 @@ use models::{DType, Tensor};
 use tokio::sync::mpsc;
 
 use super::{Counts, Stage};
-use crate::{ErrorCode, InferError, Priority, Response, Served, Terms, pool::Call};
+use crate::{ErrorCode, InferError, Priority, Response, Served, Terms};
 
 /// A request that was answered, and whom it is to be asked again.
 pub(super) struct Job {
@@ -72,8 +72,7 @@ impl Job {
 async fn run(job: &Job) -> Result<Response, InferError> {
     let rows = job.again.signature().check_inputs(&job.tensors)?;
     let terms = Terms { priority: Priority::Bulk, ..Terms::default() };
-    let call = Call { tensors: job.tensors.clone(), rows, terms };
-    job.again.infer(call).await
+    job.again.infer(job.tensors.clone(), rows, terms).await
 }
 
 /// Counts what the other version said. It is the version on trial in shadow, the live one in canary.
@@ -114,6 +113,7 @@ fn is_passing(code: ErrorCode) -> bool {
         | ErrorCode::NotFound
         | ErrorCode::PayloadTooLarge
         | ErrorCode::Unavailable
+        | ErrorCode::PermissionDenied
         | ErrorCode::Unimplemented
         | ErrorCode::Internal => false,
     }

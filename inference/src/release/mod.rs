@@ -254,7 +254,9 @@ impl Handle {
         let Some(tried) = &route.tried else {
             return self.run(&route.served, tensors, terms, cases).await;
         };
-        let copy = tried.release.copies(tried.first).then(|| tensors.clone());
+        // What is answered out of a sequence cannot be asked again by itself.
+        let copied = terms.sequence.is_none() && tried.release.copies(tried.first);
+        let copy = copied.then(|| tensors.clone());
         let deadline = if tried.first { Some(self.half(terms.deadline)) } else { terms.deadline };
         let answer = self.run(&route.served, tensors, Terms { deadline, ..terms }, cases).await?;
         tried.release.answered(tried.first, &answer);

@@ -21,7 +21,7 @@ use tonic::{body::Body, codegen::BoxFuture, service::Routes};
 use tower::ServiceExt;
 
 use super::{
-    guard::{Guard, answering},
+    guard::{Answering, Guard, answering},
     oip::{self, Oip, OipService},
     oversize,
 };
@@ -56,7 +56,10 @@ impl Front {
         let front = self.clone();
         Box::pin(async move {
             match guard.admit(request.uri().path(), request.headers()).await {
-                Ok(Some(caller)) => answering(caller, front.answer(request)).await,
+                Ok(Some(caller)) => {
+                    let response = answering(Arc::clone(&caller), front.answer(request)).await?;
+                    Ok(response.map(|body| Body::new(Answering::new(caller, body))))
+                }
                 Ok(None) => front.answer(request).await,
                 Err(refused) => Ok(refused.into_http()),
             }

@@ -7,7 +7,7 @@ use std::{
 
 use tonic::metadata::MetadataMap;
 
-use crate::{InferError, Terms, TraceId, traceparent::TRACEPARENT};
+use crate::{InferError, Terms, TraceContext, traceparent::TRACEPARENT};
 
 /// Header and metadata key that names the tenant.
 pub(super) const TENANT: &str = "x-tenant-id";
@@ -22,7 +22,8 @@ pub(super) fn of_metadata(metadata: &MetadataMap) -> Result<Terms, InferError> {
         terms.limit(timeout);
     }
     terms.tenant = metadata.get(TENANT).map(|name| tenant(name.as_bytes())).transpose()?;
-    terms.trace = metadata.get(TRACEPARENT).and_then(|header| TraceId::parse(header.to_str().ok()?));
+    terms.trace =
+        TraceContext::of(metadata.get(TRACEPARENT).map(|header| header.to_str().unwrap_or_default()));
     Ok(terms)
 }
 

@@ -17,7 +17,7 @@ const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-
 async fn metrics(accept: &str) -> (String, String) {
     let (_server, handle, _) = serve(inference::Limits::default(), Duration::ZERO, 8);
     let mut traced = inference::Request::new("double", rows(1.0, 1));
-    traced.terms.trace = inference::TraceId::parse(TRACEPARENT);
+    traced.terms.trace = inference::TraceContext::parse(TRACEPARENT);
     handle.infer(traced).await.expect("answer");
     let request =
         Request::get("/metrics").header(header::ACCEPT, accept).body(Body::empty()).expect("request");

@@ -41,7 +41,8 @@ pub(crate) fn bearing(address: SocketAddr, method: &str, path: &str, header: &st
     send(address, method, path, &headers, body.as_bytes())
 }
 
-fn send(address: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+/// One request with these header lines, each ended.
+pub(crate) fn send(address: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).expect("the server listens");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     let head = format!(

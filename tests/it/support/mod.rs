@@ -3,6 +3,7 @@
 pub(crate) mod http;
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -22,6 +23,8 @@ use tonic::transport::Channel;
 
 /// Names the library that runs the image model.
 const LIBRARY: &str = "MANPASIK_ONNXRUNTIME";
+/// File of the data folder with the log of a server that keeps it.
+const LOG: &str = "log";
 /// Longest wait for the program to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -53,7 +56,23 @@ impl Server {
         Self::over(std::mem::replace(&mut self.data, empty), &shipped_bundles(), &[])
     }
 
+    /// The same, and it keeps its log for [`Server::log`].
+    pub(crate) fn logging(bundles: &Path, environment: &[(&str, &str)]) -> Self {
+        let data = TempDir::new().expect("a temporary folder");
+        let log = File::create(data.path().join(LOG)).expect("a file");
+        Self::spawned(data, bundles, environment, log.into())
+    }
+
+    /// The log so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.data.path().join(LOG)).expect("a log")
+    }
+
     fn over(data: TempDir, bundles: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::spawned(data, bundles, environment, Stdio::inherit())
+    }
+
+    fn spawned(data: TempDir, bundles: &Path, environment: &[(&str, &str)], log: Stdio) -> Self {
         let mut child = program(data.path())
             .args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--bundles"])
             .arg(bundles)
@@ -61,6 +80,7 @@ impl Server {
             .arg(installed_bundles())
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .expect("the program starts");
         let output = child.stdout.take().expect("piped");

@@ -6,6 +6,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use tonic::{Request, Response, Status};
@@ -15,9 +16,16 @@ use super::{
     trace::{self, Answers, Asks},
 };
 use crate::{
-    Caller, Handle, InferError, Route, Terms,
-    server::{caller, terms},
+    Caller, ErrorCode, Handle, InferError, Route, Terms,
+    server::{
+        caller,
+        requests::{self, Noted, Times},
+        terms,
+    },
 };
+
+/// Metadata key by which a caller names a typed question.
+const REQUEST_ID: &str = "x-request-id";
 
 tokio::task_local! {
     static ASKING: Arc<Asking>;
@@ -52,7 +60,13 @@ impl AiService {
         question: impl Fn(Arc<Inner>, Q) -> F,
     ) -> Result<Response<A>, Status> {
         let terms = terms::of_metadata(request.metadata())?;
-        TERMS.scope(terms, self.traced(rpc, request, question)).await
+        let (began, trace) = (Instant::now(), terms.trace);
+        let id = request.metadata().get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let result = TERMS.scope(terms, self.traced(rpc, request, question)).await;
+        let noted = Noted { rpc, id: id.as_deref().unwrap_or_default(), model: "", trace, began };
+        let error = result.as_ref().err().map(|status| ErrorCode::from(status.code()));
+        requests::ended(&noted, error, &Times::default());
+        result
     }
 
     async fn traced<Q: Asks, A: Answers, F: Future<Output = Result<A, Status>>>(

@@ -14,7 +14,7 @@ use proto::manpasik::v1 as wire;
 use tonic::Status;
 
 use super::{Inner, asking};
-use crate::{InferError, ModelState, Route, Served};
+use crate::{InferError, ModelState, Route, Served, server::guard};
 
 /// Bundles remembered; more are only met when versions are swapped all the time.
 const REMEMBERED_MAX: usize = 64;
@@ -111,11 +111,16 @@ impl Inner {
 
     /// Why no model of `family` answers.
     pub(super) fn unavailable(&self, family: Kind) -> Status {
+        let of_family = |status: &crate::ModelStatus| status.family == family.name();
+        let refusal = |status: crate::ModelStatus| guard::check(&status.name).err();
+        if let Some(error) = self.handle.models().into_iter().filter(of_family).find_map(refusal) {
+            return error.into();
+        }
         let reasons: Vec<String> = self
             .handle
             .models()
             .into_iter()
-            .filter(|status| status.family == family.name())
+            .filter(of_family)
             .filter_map(|status| match status.state {
                 ModelState::Unavailable { reason } => Some(format!("{}: {reason}", status.name)),
                 ModelState::Ready => None,

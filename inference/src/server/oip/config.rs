@@ -1,19 +1,23 @@
 //! How a model is served, in the words of Triton's model configuration.
 
 use models::{
-    DType, TensorSpec,
-    bundle::{BatchingConfig, QueueConfig, TimeoutAction},
+    DType, Signature, TensorSpec,
+    bundle::{BatchingConfig, QueueConfig, SequenceConfig, TimeoutAction},
+    engine::Device,
 };
 use proto::inference::{
-    DataType, ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelOutput, ModelParameter,
-    ModelQueuePolicy, ModelResponseCache, ModelTransactionPolicy, ModelVersionPolicy,
+    DataType, ModelConfig, ModelDynamicBatching, ModelEnsembling, ModelInput, ModelInstanceGroup,
+    ModelOutput, ModelParameter, ModelQueuePolicy, ModelResponseCache, ModelSequenceBatching,
+    ModelTransactionPolicy, ModelVersionPolicy,
     model_config::SchedulingChoice,
+    model_ensembling,
     model_instance_group::Kind,
     model_queue_policy,
+    model_sequence_batching::{State, StrategyChoice, StrategyOldest},
     model_version_policy::{Latest, PolicyChoice},
 };
 
-use crate::{Handle, InferError, Priority, Served};
+use crate::{Ensemble, EnsembleStep, Handle, InferError, Priority, Served};
 
 /// The configuration of the version that answers.
 pub(super) fn config(handle: &Handle, name: &str, version: Option<&str>) -> Result<ModelConfig, InferError> {
@@ -34,6 +38,10 @@ fn tell(served: &Served) -> ModelConfig {
         label_filename: if place == 0 && labelled { models::bundle::CONFIG_FILE } else { "" }.to_owned(),
         is_shape_tensor: false,
     };
+    let (kind, gpus) = match served.device() {
+        Device::Cpu => (Kind::Cpu, Vec::new()),
+        Device::Cuda(number) => (Kind::Gpu, vec![i32::from(number)]),
+    };
     let parameters = [("family", served.family()), ("task", served.task()), ("version", served.version())];
     let parameter = |value: &str| ModelParameter { string_value: value.to_owned() };
     ModelConfig {
@@ -43,21 +51,73 @@ fn tell(served: &Served) -> ModelConfig {
             policy_choice: Some(PolicyChoice::Latest(Latest { num_versions: 1 })),
         }),
         max_batch_size: i32::try_from(served.rows_max()).unwrap_or(i32::MAX),
-        input: signature.inputs.iter().map(input).collect(),
+        input: signature.inputs.iter().map(|spec| input(spec, served.batching())).collect(),
         output: signature.outputs.iter().enumerate().map(output).collect(),
         instance_group: vec![ModelInstanceGroup {
             name: served.name().to_owned(),
             count: i32::try_from(served.instances()).unwrap_or(i32::MAX),
-            kind: Kind::Cpu.into(),
-            ..ModelInstanceGroup::default()
+            kind: kind.into(),
+            gpus,
+            profile: Vec::new(),
         }],
         default_model_filename: weights.to_owned(),
         parameters: parameters.map(|(key, value)| (key.to_owned(), parameter(value))).into(),
         backend: served.platform().to_owned(),
         model_transaction_policy: Some(ModelTransactionPolicy { decoupled: false }),
-        scheduling_choice: Some(SchedulingChoice::DynamicBatching(batching(served.batching()))),
+        scheduling_choice: Some(scheduling(served)),
         response_cache: Some(ModelResponseCache { enable: served.batching().cache_bytes_max > 0 }),
         ..ModelConfig::default()
+    }
+}
+
+fn scheduling(served: &Served) -> SchedulingChoice {
+    if let Some(ensemble) = served.steps() {
+        return SchedulingChoice::EnsembleScheduling(steps(ensemble));
+    }
+    match served.sequence() {
+        Some(sequence) => {
+            let told = sequences(served.batching(), sequence, served.inner_signature());
+            SchedulingChoice::SequenceBatching(told)
+        }
+        None => SchedulingChoice::DynamicBatching(batching(served.batching())),
+    }
+}
+
+fn steps(ensemble: &Ensemble) -> ModelEnsembling {
+    let step = |step: &EnsembleStep| model_ensembling::Step {
+        model_name: step.model.clone(),
+        // A version that is no number, which few clients of this server ask for, is told as the live one.
+        model_version: step.version.as_ref().and_then(|version| version.parse().ok()).unwrap_or(-1),
+        input_map: step.inputs.clone().into_iter().collect(),
+        output_map: step.outputs.clone().into_iter().collect(),
+    };
+    ModelEnsembling { step: ensemble.steps.iter().map(step).collect() }
+}
+
+fn sequences(
+    batching: &BatchingConfig,
+    config: &SequenceConfig,
+    signature: &Signature,
+) -> ModelSequenceBatching {
+    let state = config.states.iter().filter_map(|state| {
+        let spec = signature.inputs.iter().find(|spec| spec.name == state.input)?;
+        Some(State {
+            input_name: state.input.clone(),
+            output_name: state.output.clone(),
+            data_type: data_type(spec.dtype).into(),
+            dims: inner(spec),
+        })
+    });
+    let whole = |rows: &usize| i32::try_from(*rows).unwrap_or(i32::MAX);
+    ModelSequenceBatching {
+        max_sequence_idle_microseconds: config.idle_ms_max * 1_000,
+        state: state.collect(),
+        strategy_choice: Some(StrategyChoice::Oldest(StrategyOldest {
+            max_candidate_sequences: whole(&batching.rows_max),
+            preferred_batch_size: batching.preferred_rows.iter().map(whole).collect(),
+            max_queue_delay_microseconds: batching.linger_us,
+            preserve_ordering: false,
+        })),
     }
 }
 
@@ -67,7 +127,7 @@ pub(super) const PRIORITY_DEFAULT: u64 = 2;
 
 fn batching(config: &BatchingConfig) -> ModelDynamicBatching {
     let whole = |rows: &usize| i32::try_from(*rows).unwrap_or(i32::MAX);
-    let BatchingConfig { rows_max: _, linger_us, preferred_rows, cache_bytes_max: _, queue } = config;
+    let BatchingConfig { linger_us, preferred_rows, queue, .. } = config;
     ModelDynamicBatching {
         preferred_batch_size: preferred_rows.iter().map(whole).collect(),
         max_queue_delay_microseconds: *linger_us,
@@ -93,8 +153,9 @@ fn policy(queue: &QueueConfig) -> ModelQueuePolicy {
     }
 }
 
-fn input(spec: &TensorSpec) -> ModelInput {
+fn input(spec: &TensorSpec, batching: &BatchingConfig) -> ModelInput {
     ModelInput {
+        optional: batching.lengths.as_ref().is_some_and(|lengths| lengths.mask == spec.name),
         name: spec.name.clone(),
         data_type: data_type(spec.dtype).into(),
         dims: inner(spec),

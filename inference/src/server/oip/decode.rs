@@ -7,7 +7,7 @@ use models::{DType, Signature, Tensor, TensorSpec};
 use proto::inference::InferTensorContents;
 
 use super::{elements::Elements, typed};
-use crate::InferError;
+use crate::{InferError, Served};
 
 /// Elements of a tensor as they came.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +42,28 @@ impl Subject<'_> {
     pub(crate) fn fault(&self, text: &str) -> InferError {
         let id = if self.id.is_empty() { "<id_unknown>" } else { self.id };
         InferError::Malformed(format!("[request id: {id}] {text}"))
+    }
+}
+
+/// Checks `wires` against what `served` takes and gives its tensors in signature order. A mask that was not sent says that
+/// all is real.
+pub(crate) fn inputs(
+    subject: Subject<'_>,
+    served: &Served,
+    wires: Vec<WireTensor>,
+) -> Result<Vec<Tensor>, InferError> {
+    let signature = served.signature();
+    let lengths = served.batching().lengths.as_ref();
+    match lengths.filter(|lengths| !wires.iter().any(|wire| wire.name == lengths.mask)) {
+        None => tensors(subject, signature, wires),
+        Some(lengths) => {
+            let mut without = signature.clone();
+            without.inputs.retain(|spec| spec.name != lengths.mask);
+            let mut tensors = tensors(subject, &without, wires)?;
+            let (at, mask) = lengths.missing(signature, &tensors)?;
+            tensors.insert(at, mask);
+            Ok(tensors)
+        }
     }
 }
 

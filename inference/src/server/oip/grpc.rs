@@ -93,7 +93,7 @@ impl GrpcInferenceService for OipService {
         if self.oip.handle().is_split() {
             terms.caller = caller::of_metadata(request.metadata());
         }
-        Ok(Response::new(infer::infer(&self.oip, request.into_inner(), terms).await?))
+        Ok(Response::new(infer::noted("ModelInfer", &self.oip, request.into_inner(), terms).await?))
     }
 
     type ModelStreamInferStream =

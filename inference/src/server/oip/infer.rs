@@ -1,5 +1,7 @@
 //! One inference over gRPC. Answers are always raw: the widely used Python client reads nothing else.
 
+use std::time::Instant;
+
 use proto::inference::{
     InferParameter, ModelInferRequest, ModelInferResponse,
     infer_parameter::ParameterChoice,
@@ -14,31 +16,59 @@ use super::{
     outputs::{self, Delivered},
     parameters::{Parameter, TensorParameters},
 };
-use crate::{InferError, Terms};
+use crate::{
+    InferError, Terms,
+    server::requests::{self, Noted, Times},
+};
 
-/// Runs `request` on `terms`, to which its parameters may add.
-pub(super) async fn infer(
+/// Runs `request` on `terms`, to which its parameters may add, and leaves a line in the log where one is wanted.
+pub(super) async fn noted(
+    rpc: &'static str,
     oip: &Oip,
+    mut request: ModelInferRequest,
+    terms: Terms,
+) -> Result<ModelInferResponse, InferError> {
+    let (began, trace, mut times) = (Instant::now(), terms.trace, Times::default());
+    let (model, id) = (std::mem::take(&mut request.model_name), std::mem::take(&mut request.id));
+    let subject = Subject { model: &model, id: &id };
+    let result = infer(oip, subject, request, terms, &mut times).await;
+    let error = result.as_ref().err().map(InferError::code);
+    requests::ended(&Noted { rpc, id: &id, model: &model, trace, began }, error, &times);
+    result.map(|response| ModelInferResponse { model_name: model, id, ..response })
+}
+
+async fn infer(
+    oip: &Oip,
+    subject: Subject<'_>,
     request: ModelInferRequest,
     mut terms: Terms,
+    times: &mut Times,
 ) -> Result<ModelInferResponse, InferError> {
-    let ModelInferRequest { model_name, model_version, id, parameters, inputs, outputs, raw_input_contents } =
-        request;
+    let ModelInferRequest {
+        model_name: _,
+        model_version,
+        id: _,
+        parameters,
+        inputs,
+        outputs,
+        raw_input_contents,
+    } = request;
+    let Subject { model, id } = subject;
     let handle = oip.handle();
     for (name, parameter) in &parameters {
         terms.apply(name, Parameter::of_message(parameter))?;
     }
-    let route = handle.route(&model_name, given(&model_version), &terms.caller, &id)?;
+    let route = handle.route(model, given(&model_version), &terms.caller, id)?;
     let served = route.served();
-    let subject = Subject { model: &model_name, id: &id };
     let signature = served.signature();
     let asked = asked(&outputs)?;
     let wanted = outputs::wanted(subject, signature, oip.regions(), asked.into_iter())?;
     let wires = wires(oip, subject, inputs, raw_input_contents).await?;
-    let tensors = decode::tensors(subject, signature, wires)?;
+    let tensors = decode::inputs(subject, served, wires)?;
     let trace = terms.trace;
     let answer = handle.infer_by(&route, tensors, terms).await?;
-    oip.trace().observe(&id, trace, &answer);
+    times.of(&answer);
+    oip.trace().observe(id, trace, &answer);
     let mut response = ModelInferResponse {
         model_version: answer.version.to_string(),
         outputs: Vec::with_capacity(wanted.len()),
@@ -57,7 +87,6 @@ pub(super) async fn infer(
         let raw = if stored.is_some() { bytes::Bytes::new() } else { tensor.data().clone() };
         response.raw_output_contents.push(raw);
     }
-    (response.model_name, response.id) = (model_name, id);
     Ok(response)
 }
 

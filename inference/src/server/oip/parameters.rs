@@ -5,17 +5,22 @@ use std::time::Duration;
 use proto::inference::{InferParameter, infer_parameter::ParameterChoice};
 use serde_json::Value;
 
-use crate::{InferError, Priority, Terms};
+use crate::{InferError, Priority, SequenceId, SequenceStep, Terms};
 
 impl Terms {
     /// Takes the scheduling parameters `priority` (0 = default, 1 = most urgent) and `timeout` (microseconds in the
-    /// queue), and who asks: `user_id` and `cartridge_type`. Others say nothing to this server.
+    /// queue), who asks: `user_id` and `cartridge_type`, and the place in a sequence: `sequence_id`, `sequence_start` and
+    /// `sequence_end`. Others say nothing to this server.
     pub(super) fn apply(&mut self, name: &str, parameter: Parameter<'_>) -> Result<(), InferError> {
         let fault = |want: &str| InferError::input(name, format!("parameter must be {want}"));
         let number = || parameter.whole().ok_or_else(|| fault("a whole number, not negative"));
         let text = || match parameter {
             Parameter::Text(text) => Ok(text.to_owned()),
             Parameter::Bool(_) | Parameter::Whole(_) | Parameter::Other => Err(fault("a text")),
+        };
+        let flag = || match parameter {
+            Parameter::Bool(flag) => Ok(flag),
+            Parameter::Text(_) | Parameter::Whole(_) | Parameter::Other => Err(fault("true or false")),
         };
         match name {
             "priority" => self.priority = Priority::from_level(number()?),
@@ -24,11 +29,33 @@ impl Terms {
             }
             "user_id" => self.caller.user = text()?,
             "cartridge_type" => self.caller.cartridge = text()?,
+            "sequence_id" => self.step().id = sequence_id(parameter)?,
+            "sequence_start" => self.step().start = flag()?,
+            "sequence_end" => self.step().end = flag()?,
             _ => {}
         }
         Ok(())
     }
+
+    fn step(&mut self) -> &mut SequenceStep {
+        self.sequence.get_or_insert_default()
+    }
 }
+
+fn sequence_id(parameter: Parameter<'_>) -> Result<SequenceId, InferError> {
+    match parameter {
+        Parameter::Whole(number) => Ok(SequenceId::Number(number)),
+        Parameter::Text(text) if text.len() <= SEQUENCE_BYTES_MAX => Ok(SequenceId::Text(text.into())),
+        Parameter::Text(_) | Parameter::Bool(_) | Parameter::Other => {
+            let want =
+                format!("parameter must be a whole number or a text of up to {SEQUENCE_BYTES_MAX} bytes");
+            Err(InferError::input("sequence_id", want))
+        }
+    }
+}
+
+/// Longest name of a sequence, as in Triton.
+const SEQUENCE_BYTES_MAX: usize = 128;
 
 /// A parameter of either face, as far as this server reads any.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -141,7 +168,7 @@ mod tests {
         let mut terms = Terms::default();
         terms.apply("priority", Parameter::Whole(1)).expect("number");
         terms.apply("timeout", Parameter::Whole(1000)).expect("number");
-        terms.apply("sequence_id", Parameter::Other).expect("ignored");
+        terms.apply("colour", Parameter::Other).expect("ignored");
         terms.apply("user_id", Parameter::Text("ann")).expect("text");
         terms.apply("cartridge_type", Parameter::Text("01:01")).expect("text");
         assert_eq!(terms.priority, Priority::Critical);
@@ -151,6 +178,18 @@ mod tests {
         assert!(terms.apply("user_id", Parameter::Whole(7)).is_err());
         terms.apply("timeout", Parameter::Whole(0)).expect("none");
         assert_eq!(terms.timeout, None);
+    }
+
+    #[test]
+    fn a_place_in_a_sequence_is_told_in_any_order() {
+        let mut terms = Terms::default();
+        terms.apply("sequence_end", Parameter::Bool(true)).expect("flag");
+        terms.apply("sequence_id", Parameter::Text("bed-7")).expect("name");
+        let step = SequenceStep { id: SequenceId::Text("bed-7".into()), start: false, end: true };
+        assert_eq!(terms.sequence, Some(step));
+        assert!(terms.apply("sequence_id", Parameter::Bool(true)).is_err());
+        assert!(terms.apply("sequence_id", Parameter::Text(&"x".repeat(129))).is_err());
+        assert!(terms.apply("sequence_start", Parameter::Whole(1)).is_err());
     }
 
     #[test]

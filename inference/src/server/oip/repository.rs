@@ -6,7 +6,7 @@ use super::{
     Oip,
     overridden::{Given, Parameters},
 };
-use crate::{InferError, Repository};
+use crate::{Ensemble, InferError, Repository, server::guard};
 
 /// Said of a model that the repository does not have, in the words that clients match on.
 const NOT_POLLED: &str = "failed to poll from model repository";
@@ -25,6 +25,7 @@ pub(super) async fn load(
     parameters: impl IntoIterator<Item = (String, Given)>,
 ) -> Result<(), InferError> {
     check_name(model)?;
+    guard::check(model)?;
     let mut said = Parameters::default();
     for (name, given) in parameters.into_iter().filter(|(name, _)| Parameters::has(name)) {
         check_allowed(oip, &name)?;
@@ -49,6 +50,15 @@ pub(super) async fn load(
 
 fn load_all(oip: &Oip, repository: &dyn Repository, model: &str, said: Parameters) -> Result<(), InferError> {
     let (config, graph) = said.parts()?;
+    if let Some(ensemble) = config.ensemble(model)? {
+        if graph.is_some() {
+            return Err(failed(model, "an ensemble is made of models: it takes no file"));
+        }
+        return declare(oip, repository, ensemble);
+    }
+    if graph.is_none() && oip.handle().revive(model) {
+        return Ok(());
+    }
     let made = graph.as_ref().map(|(version, _)| version.to_string());
     let found = match graph {
         Some((version, graph)) => {
@@ -75,9 +85,20 @@ fn load_all(oip: &Oip, repository: &dyn Repository, model: &str, said: Parameter
     Ok(())
 }
 
+/// Declares an ensemble that a client has sent; its models must be there.
+fn declare(oip: &Oip, repository: &dyn Repository, ensemble: Ensemble) -> Result<(), InferError> {
+    let (handle, name) = (oip.handle(), ensemble.name.clone());
+    if !repository.find(&name).map_err(|reason| failed(&name, &reason))?.is_empty() {
+        return Err(failed(&name, "the repository has a model of that name"));
+    }
+    handle.declare(ensemble)?;
+    handle.model(&name, None).map(|_| ()).map_err(|error| failed(&name, &error.to_string()))
+}
+
 /// Takes `model` out of service. Whoever unloads a model that is not there has what they want.
 pub(super) fn unload(oip: &Oip, model: &str) -> Result<(), InferError> {
     check_name(model)?;
+    guard::check(model)?;
     oip.handle().unload(model);
     Ok(())
 }

@@ -77,7 +77,7 @@ async fn patiently(
     let until = terms.deadline.map_or(own, |deadline| deadline.min(own));
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        match infer::infer(oip, request.clone(), terms.clone()).await {
+        match infer::noted("ModelStreamInfer", oip, request.clone(), terms.clone()).await {
             Err(
                 InferError::Overloaded { model: _, retry_after_ms }
                 | InferError::TenantBusy { tenant: _, limit: _, retry_after_ms }

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use crate::{Handle, InferError, Response, TraceId};
+use crate::{Handle, InferError, Response, TraceContext};
 
 /// Settings by name, each with its values, in the order the protocol tells them.
 pub(super) type Settings = Vec<(&'static str, Vec<String>)>;
@@ -174,14 +174,14 @@ impl Tracing {
     }
 
     /// Tells of an answered request, when it is one of those to be traced.
-    pub(super) fn observe(&self, id: &str, trace: Option<TraceId>, response: &Response) {
+    pub(super) fn observe(&self, id: &str, trace: Option<TraceContext>, response: &Response) {
         if self.on.load(Ordering::Relaxed) && self.due(&response.model) {
             tracing::info!(
                 target: "manpasik::trace",
                 model = &*response.model,
                 version = &*response.version,
                 request = id,
-                trace = trace.map(tracing::field::display),
+                trace = trace.map(|trace| tracing::field::display(trace.id)),
                 queue_us = response.queue_us,
                 compute_us = response.compute_us,
                 "traced"

@@ -4,6 +4,7 @@
 //! so that a configuration this server gave can be sent back changed.
 
 mod said;
+mod scheduled;
 
 use bytes::Bytes;
 use models::{
@@ -18,7 +19,7 @@ use self::said::{
     Action, Batching, Group, Latest, Queue, Specific, Tensor, VersionPolicy, Whole, prune, silent,
 };
 use super::config;
-use crate::{Candidate, InferError, ModelSource};
+use crate::{Candidate, Ensemble, InferError, ModelSource, ensemble};
 
 /// Name of the parameter with the configuration.
 const CONFIG: &str = "config";
@@ -111,19 +112,23 @@ impl Config {
         said.retain(|_, value| !silent(value));
         for (key, value) in &mut said {
             // Here a `false` and an empty choice mean something.
-            if !matches!(key.as_str(), "response_cache" | "version_policy") {
+            if !matches!(key.as_str(), "response_cache" | "version_policy" | "ensemble_scheduling") {
                 prune(value);
             }
         }
         let config = Self::deserialize(Value::Object(said))
             .map_err(|error| refused(CONFIG, &format!("cannot be honoured: {error}")))?;
+        let is_ensemble = config.ensemble_scheduling.is_some();
+        if is_ensemble != (config.platform == ensemble::PLATFORM) {
+            return Err(refused("config.platform", "and ensemble_scheduling: an ensemble has both"));
+        }
         let is_known = |text: &str, known: [&str; 4]| text.is_empty() || known.contains(&text);
         if !is_known(&config.name, [model; 4]) {
             return Err(refused("config.name", &format!("is `{}`, the model's is `{model}`", config.name)));
         }
         let backends = ["onnxruntime", "onnxruntime_onnx", "onnx", "candle"];
         for (field, text) in [("config.backend", &config.backend), ("config.platform", &config.platform)] {
-            if !is_known(text, backends) {
+            if !(is_known(text, backends) || is_ensemble && text == ensemble::PLATFORM) {
                 return Err(refused(field, &format!("is `{text}`; this server has onnxruntime and candle")));
             }
         }
@@ -132,6 +137,12 @@ impl Config {
             return Err(refused("config.default_model_filename", &format!("can only be {GRAPH}")));
         }
         Ok(config)
+    }
+
+    /// The ensemble `model` that this configuration declares, if it does.
+    pub(super) fn ensemble(&self, model: &str) -> Result<Option<Ensemble>, InferError> {
+        let outputs = || self.output.iter().map(|output| output.name.clone()).collect();
+        self.ensemble_scheduling.as_ref().map(|steps| steps.ensemble(model, outputs())).transpose()
     }
 
     /// The candidates that this configuration lets be served, the way it says.
@@ -190,7 +201,11 @@ impl Config {
         if let Some(said) = &self.dynamic_batching {
             said.over(&mut batching)?;
         }
+        if let Some(said) = &self.sequence_batching {
+            said.over(&mut batching)?;
+        }
         batching.check().map_err(|reason| refused(CONFIG, &reason))?;
+        batching.check_tensors(&source.signature).map_err(|reason| refused(CONFIG, &reason))?;
         Ok(ModelSource { batching, instances, ..source })
     }
 
@@ -339,7 +354,8 @@ mod tests {
               "default_queue_policy":{"timeout_action":"DELAY","max_queue_size":7}},
             "optimization":{"priority":"","graph":{}},"model_warmup":[],"cc_model_filenames":{}}"#;
         let source = apply(text).expect("honoured");
-        let BatchingConfig { rows_max, linger_us, preferred_rows, cache_bytes_max, queue } = source.batching;
+        let BatchingConfig { rows_max, linger_us, preferred_rows, cache_bytes_max, queue, .. } =
+            source.batching;
         assert_eq!((rows_max, linger_us, preferred_rows, source.instances), (8, 50, vec![2, 4], 2));
         assert_eq!((queue.depth_max, queue.timeout_action), (7, TimeoutAction::Delay));
         assert!(cache_bytes_max > 0);

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
+use super::scheduled::{Sequences, Steps};
+
 /// A configuration that was sent along.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -17,6 +19,8 @@ pub(in super::super) struct Config {
     pub(super) version_policy: Option<VersionPolicy>,
     pub(super) instance_group: Vec<Group>,
     pub(super) dynamic_batching: Option<Batching>,
+    pub(super) sequence_batching: Option<Sequences>,
+    pub(super) ensemble_scheduling: Option<Steps>,
     pub(super) response_cache: Option<Cache>,
     /// What this server says of a model in them; it is passed over.
     pub(super) parameters: Told,

@@ -1,6 +1,6 @@
 //! Inference over REST: JSON, bytes, or both.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{Target, Targeted, path};
 use crate::{
-    Caller, InferError, Route, Served, Terms, TraceId,
+    Caller, InferError, Route, Served, Terms, TraceContext,
     server::{
         caller, encoding,
         oip::{
@@ -22,6 +22,7 @@ use crate::{
             memory::Reader,
             outputs::{self, Wanted},
         },
+        requests::{self, Noted, Times},
         terms::{TENANT, tenant},
     },
     traceparent::TRACEPARENT,
@@ -37,26 +38,56 @@ pub(super) async fn infer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, InferError> {
-    let Target { model, version } = path(target)?;
+    let target = path(target)?;
+    let mut known = Known { began: Instant::now(), id: String::new(), times: Times::default() };
+    let trace = TraceContext::of(headers.get(TRACEPARENT).map(|header| header.to_str().unwrap_or_default()));
+    let result = answered(&oip, &target, &headers, body, trace, &mut known).await;
+    let Known { began, id, times } = known;
+    let noted = Noted { rpc: "infer", id: &id, model: &target.model, trace, began };
+    requests::ended(&noted, result.as_ref().err().map(InferError::code), &times);
+    result
+}
+
+/// What was found out of a request by the time it ended.
+struct Known {
+    began: Instant,
+    id: String,
+    times: Times,
+}
+
+async fn answered(
+    oip: &Oip,
+    Target { model, version }: &Target,
+    headers: &HeaderMap,
+    body: Body,
+    trace: Option<TraceContext>,
+    known: &mut Known,
+) -> Result<Response, InferError> {
+    let (version, model) = (version.clone(), model.clone());
     let handle = oip.handle();
     let served = handle.model(&model, version.as_deref())?;
-    let header_bytes = header_bytes(&headers)?;
-    let body = encoding::read(&headers, body, handle.limits()).await?;
+    let header_bytes = header_bytes(headers)?;
+    let body = encoding::read(headers, body, handle.limits()).await?;
     // With shared memory on, a small body may stand for large tensors.
     let slow = body.len() > BLOCKING_BYTES || oip.regions().is_some();
-    let caller = if handle.is_split() { caller::of_headers(&headers) } else { Caller::default() };
+    let caller = if handle.is_split() { caller::of_headers(headers) } else { Caller::default() };
     let incoming = Incoming { served, version, caller, body, header_bytes };
-    let Understood { mut asked, route, tensors, wanted } = if slow {
+    let read = if slow {
         let (oip, target) = (oip.clone(), model.clone());
         let read = move || incoming.understand(&oip, &target);
-        tokio::task::spawn_blocking(read).await.map_err(|_| InferError::Failed { model: model.clone() })??
+        tokio::task::spawn_blocking(read).await.map_err(|_| InferError::Failed { model: model.clone() })?
     } else {
-        incoming.understand(&oip, &model)?
+        incoming.understand(oip, &model)
     };
+    let Understood { mut asked, route, tensors, wanted } = read.map_err(|(id, error)| {
+        known.id = id;
+        error
+    })?;
     let tenant = headers.get(TENANT).map(|name| tenant(name.as_bytes())).transpose()?;
-    let trace = headers.get(TRACEPARENT).and_then(|header| TraceId::parse(header.to_str().ok()?));
+    known.id.clone_from(&asked.id);
     let terms = Terms { tenant, trace, ..std::mem::take(&mut asked.terms) };
     let response = handle.infer_by(&route, tensors, terms).await?;
+    known.times.of(&response);
     oip.trace().observe(&asked.id, trace, &response);
     let delivered = outputs::deliver(route.served(), &wanted, &response).await?;
     let Answer { body, header_bytes } = body::write(&asked, &delivered, &response)?;
@@ -83,22 +114,37 @@ struct Understood {
 }
 
 impl Incoming {
-    fn understand(self, oip: &Oip, model: &str) -> Result<Understood, InferError> {
+    /// What it asks; what is wrong comes with the request's id, as far as that could be read.
+    fn understand(mut self, oip: &Oip, model: &str) -> Result<Understood, (String, InferError)> {
         let reader = &mut Reader::new(oip.regions(), oip.handle().limits().request_bytes_max);
-        let mut asked = body::read(&self.body, self.header_bytes, self.served.signature(), reader)?;
-        let caller = Caller {
-            user: either(&asked.terms.caller.user, self.caller.user),
-            cartridge: either(&asked.terms.caller.cartridge, self.caller.cartridge),
-        };
-        let route = oip.handle().route(model, self.version.as_deref(), &caller, &asked.id)?;
-        let signature = route.served().signature();
-        let inputs = std::mem::take(&mut asked.inputs);
-        let subject = Subject { model, id: &asked.id };
-        let outputs = asked.outputs.iter().map(|output| (output.name.as_str(), output.parameters.clone()));
-        let wanted = outputs::wanted(subject, signature, oip.regions(), outputs)?;
-        let tensors = decode::tensors(subject, signature, inputs)?;
-        Ok(Understood { asked, route, tensors, wanted })
+        let asked = body::read(&self.body, self.header_bytes, self.served.signature(), reader);
+        let asked = asked.map_err(|error| (String::new(), error))?;
+        let id = asked.id.clone();
+        let caller = std::mem::take(&mut self.caller);
+        let version = self.version.as_deref();
+        understood(oip, model, version, caller, asked).map_err(|error| (id, error))
     }
+}
+
+fn understood(
+    oip: &Oip,
+    model: &str,
+    version: Option<&str>,
+    caller: Caller,
+    mut asked: Asked,
+) -> Result<Understood, InferError> {
+    let caller = Caller {
+        user: either(&asked.terms.caller.user, caller.user),
+        cartridge: either(&asked.terms.caller.cartridge, caller.cartridge),
+    };
+    let route = oip.handle().route(model, version, &caller, &asked.id)?;
+    let signature = route.served().signature();
+    let inputs = std::mem::take(&mut asked.inputs);
+    let subject = Subject { model, id: &asked.id };
+    let outputs = asked.outputs.iter().map(|output| (output.name.as_str(), output.parameters.clone()));
+    let wanted = outputs::wanted(subject, signature, oip.regions(), outputs)?;
+    let tensors = decode::inputs(subject, route.served(), inputs)?;
+    Ok(Understood { asked, route, tensors, wanted })
 }
 
 /// What the parameters say goes before what the headers do.

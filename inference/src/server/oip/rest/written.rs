@@ -4,9 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use proto::inference::{
     DataType, InferBatchStatistics, InferStatistics, ModelConfig, ModelInput, ModelInstanceGroup,
-    ModelMetadataResponse, ModelOutput, ModelStatistics, StatisticDuration, model_config::SchedulingChoice,
-    model_metadata_response::TensorMetadata, model_version_policy::PolicyChoice,
-    repository_index_response::ModelIndex, system_shared_memory_status_response::RegionStatus,
+    ModelMetadataResponse, ModelOutput, ModelStatistics, StatisticDuration,
+    model_config::SchedulingChoice,
+    model_ensembling::Step,
+    model_metadata_response::TensorMetadata,
+    model_sequence_batching::{State, StrategyChoice},
+    model_version_policy::PolicyChoice,
+    repository_index_response::ModelIndex,
+    system_shared_memory_status_response::RegionStatus,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
@@ -236,6 +241,10 @@ pub(super) struct Config<'a> {
     output: Vec<OutputJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dynamic_batching: Option<BatchingJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence_batching: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ensemble_scheduling: Option<Value>,
     instance_group: Vec<GroupJson<'a>>,
     default_model_filename: &'a str,
     parameters: BTreeMap<&'a str, Value>,
@@ -301,7 +310,9 @@ impl<'a> From<&'a ModelConfig> for Config<'a> {
             max_batch_size: config.max_batch_size,
             input: config.input.iter().map(input).collect(),
             output: config.output.iter().map(output).collect(),
-            dynamic_batching: config.scheduling_choice.as_ref().map(batching),
+            dynamic_batching: config.scheduling_choice.as_ref().and_then(batching),
+            sequence_batching: config.scheduling_choice.as_ref().and_then(sequences),
+            ensemble_scheduling: config.scheduling_choice.as_ref().and_then(steps),
             instance_group: config.instance_group.iter().map(group).collect(),
             default_model_filename: &config.default_model_filename,
             parameters: sorted(&config.parameters)
@@ -339,16 +350,50 @@ fn output(output: &ModelOutput) -> OutputJson<'_> {
     }
 }
 
-fn batching(choice: &SchedulingChoice) -> BatchingJson<'_> {
-    let SchedulingChoice::DynamicBatching(batching) = choice;
-    BatchingJson {
+fn batching(choice: &SchedulingChoice) -> Option<BatchingJson<'_>> {
+    let SchedulingChoice::DynamicBatching(batching) = choice else { return None };
+    Some(BatchingJson {
         preferred_batch_size: &batching.preferred_batch_size,
         max_queue_delay_microseconds: batching.max_queue_delay_microseconds,
         preserve_ordering: batching.preserve_ordering,
         priority_levels: batching.priority_levels,
         default_priority_level: batching.default_priority_level,
         priority_queue_policy: Empty {},
-    }
+    })
+}
+
+fn sequences(choice: &SchedulingChoice) -> Option<Value> {
+    let SchedulingChoice::SequenceBatching(sequences) = choice else { return None };
+    let state = |state: &State| {
+        json!({
+            "input_name": state.input_name, "output_name": state.output_name,
+            "data_type": data_type(state.data_type), "dims": state.dims, "initial_state": [],
+        })
+    };
+    let StrategyChoice::Oldest(oldest) = sequences.strategy_choice.as_ref()?;
+    Some(json!({
+        "oldest": {
+            "max_candidate_sequences": oldest.max_candidate_sequences,
+            "preferred_batch_size": oldest.preferred_batch_size,
+            "max_queue_delay_microseconds": oldest.max_queue_delay_microseconds,
+            "preserve_ordering": oldest.preserve_ordering,
+        },
+        "max_sequence_idle_microseconds": sequences.max_sequence_idle_microseconds,
+        "control_input": [],
+        "state": sequences.state.iter().map(state).collect::<Vec<_>>(),
+    }))
+}
+
+fn steps(choice: &SchedulingChoice) -> Option<Value> {
+    let SchedulingChoice::EnsembleScheduling(ensemble) = choice else { return None };
+    let step = |step: &Step| {
+        json!({
+            "model_name": step.model_name, "model_version": step.model_version,
+            "input_map": sorted(&step.input_map).collect::<BTreeMap<_, _>>(),
+            "output_map": sorted(&step.output_map).collect::<BTreeMap<_, _>>(),
+        })
+    };
+    Some(json!({ "step": ensemble.step.iter().map(step).collect::<Vec<_>>() }))
 }
 
 fn group(group: &ModelInstanceGroup) -> GroupJson<'_> {
