@@ -7,8 +7,10 @@
 pub mod child;
 pub mod echo;
 pub mod fairness;
+pub mod http;
 pub mod load;
 pub mod overload;
+pub mod peers;
 pub mod report;
 pub mod serve;
 pub mod soak;

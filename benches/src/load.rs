@@ -25,7 +25,7 @@ use tonic::{
 use crate::stats::{Phase, histogram, record};
 
 /// Longest wait for one answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Most requests of an open loop on their way at a time.
 pub const OPEN_MAX: usize = 256;
 /// Bytes in front of every message: a flag for compression and the length.
@@ -55,15 +55,7 @@ impl Target {
         in_flight: usize,
         duration: Duration,
     ) -> anyhow::Result<Phase> {
-        let start = Instant::now();
-        let until = start + duration;
-        let call = Call { address: self.address, message: framed(request) };
-        let mut tasks = JoinSet::new();
-        for index in 0..in_flight {
-            let channel = self.channels[index % self.channels.len()].clone();
-            tasks.spawn(one_loop(channel, call.clone(), until));
-        }
-        gathered(tasks, start).await
+        closed(self.askers(request, in_flight), duration).await
     }
 
     /// Sends `rate` requests a second for `duration`, each when it is due, while fewer than [`OPEN_MAX`] are on their
@@ -75,18 +67,54 @@ impl Target {
         rate: f64,
         duration: Duration,
     ) -> anyhow::Result<Phase> {
-        let start = Instant::now();
-        let until = start + duration;
-        let call = Call { address: self.address, message: framed(request) };
-        let between = Duration::try_from_secs_f64(1.0 / rate).context("the rate must be above 0")?;
-        let mut tasks = JoinSet::new();
-        for (index, turn) in (0..OPEN_MAX).zip(0..) {
-            let channel = self.channels[index % self.channels.len()].clone();
-            let due = Due { first: start + between * turn, step: between * OPEN_MAX as u32, until };
-            tasks.spawn(on_time(channel, call.clone(), due));
-        }
-        gathered(tasks, start).await
+        open(self.askers(request, OPEN_MAX), rate, duration).await
     }
+
+    /// Sends `request` once.
+    ///
+    /// # Errors
+    /// No answer came, or one that tells of a failure.
+    pub async fn once(&self, request: &ModelInferRequest) -> anyhow::Result<ModelInferResponse> {
+        let call = Call { address: self.address, message: framed(request) };
+        let mut channel = self.channels.first().context("there is no connection")?.clone();
+        call.send(&mut channel).await
+    }
+
+    fn askers(&self, request: &ModelInferRequest, count: usize) -> Vec<impl Ask + use<>> {
+        let call = Call { address: self.address, message: framed(request) };
+        let channels = self.channels.iter().cycle().take(count);
+        channels.map(|channel| OverGrpc { channel: channel.clone(), call: call.clone() }).collect()
+    }
+}
+
+/// One who asks and waits for the answer, again and again.
+pub trait Ask: Send + 'static {
+    /// Asks once; fails when no answer came, or one that tells of a failure.
+    fn ask(&mut self) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+/// Every asker asks over and over for `duration`.
+pub async fn closed<A: Ask>(askers: Vec<A>, duration: Duration) -> anyhow::Result<Phase> {
+    let start = Instant::now();
+    let until = start + duration;
+    let mut tasks = JoinSet::new();
+    for asker in askers {
+        tasks.spawn(one_loop(asker, until));
+    }
+    gathered(tasks, start).await
+}
+
+/// The askers together ask `rate` times a second for `duration`, each time when it is due and counted from then.
+pub async fn open<A: Ask>(askers: Vec<A>, rate: f64, duration: Duration) -> anyhow::Result<Phase> {
+    let start = Instant::now();
+    let until = start + duration;
+    let between = Duration::try_from_secs_f64(1.0 / rate).context("the rate must be above 0")?;
+    let step = between * u32::try_from(askers.len()).context("too many askers")?;
+    let mut tasks = JoinSet::new();
+    for (asker, turn) in askers.into_iter().zip(0..) {
+        tasks.spawn(on_time(asker, Due { first: start + between * turn, step, until }));
+    }
+    gathered(tasks, start).await
 }
 
 /// What all tasks of a phase measured.
@@ -113,12 +141,12 @@ pub async fn channel(address: SocketAddr) -> anyhow::Result<Channel> {
         .with_context(|| format!("cannot connect to {address}"))
 }
 
-async fn one_loop(mut channel: Channel, call: Call, until: Instant) -> (hdrhistogram::Histogram<u64>, u64) {
+async fn one_loop(mut asker: impl Ask, until: Instant) -> (hdrhistogram::Histogram<u64>, u64) {
     let (mut latency_us, mut errors) = (histogram(), 0);
     while Instant::now() < until {
         let start = Instant::now();
-        match call.send(&mut channel).await {
-            Ok(_) => record(&mut latency_us, start.elapsed()),
+        match asker.ask().await {
+            Ok(()) => record(&mut latency_us, start.elapsed()),
             Err(_) => errors += 1,
         }
     }
@@ -132,18 +160,30 @@ struct Due {
     until: Instant,
 }
 
-async fn on_time(mut channel: Channel, call: Call, due: Due) -> (hdrhistogram::Histogram<u64>, u64) {
+async fn on_time(mut asker: impl Ask, due: Due) -> (hdrhistogram::Histogram<u64>, u64) {
     let (mut latency_us, mut errors) = (histogram(), 0);
     let mut at = due.first;
     while at < due.until {
         tokio::time::sleep_until(at.into()).await;
-        match call.send(&mut channel).await {
-            Ok(_) => record(&mut latency_us, at.elapsed()),
+        match asker.ask().await {
+            Ok(()) => record(&mut latency_us, at.elapsed()),
             Err(_) => errors += 1,
         }
         at += due.step;
     }
     (latency_us, errors)
+}
+
+/// Asks over a channel that it may share with others.
+struct OverGrpc {
+    channel: Channel,
+    call: Call,
+}
+
+impl Ask for OverGrpc {
+    async fn ask(&mut self) -> anyhow::Result<()> {
+        self.call.send(&mut self.channel).await.map(drop)
+    }
 }
 
 /// One `ModelInfer`, encoded.

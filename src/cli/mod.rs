@@ -1,5 +1,6 @@
 //! The command line, as it is typed; nothing is read or opened here.
 
+mod bench;
 mod keeping;
 mod registry;
 
@@ -8,6 +9,9 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
+    bench::{
+        BenchCommand, BenchLoad, BenchPeers, BenchRegistry, BenchServe, BenchSoak, BenchVectors, LoadProtocol,
+    },
     keeping::{Backup, PredictionsCommand, Replay, Restore, WatchCommand},
     registry::{RegistryCommand, TokensCommand, Way},
 };
@@ -30,7 +34,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// TOML file with settings (see --dump-config for all of them).
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "MANPASIK_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// Folder for databases, downloads and fetched models.
     #[arg(long, global = true, value_name = "DIR", env = "MANPASIK_DATA_DIR")]
@@ -349,84 +353,6 @@ pub(crate) enum VectorsCommand {
         #[arg(long, value_enum)]
         to: VectorStoreKind,
     },
-}
-
-/// What to measure.
-#[derive(Debug, Subcommand)]
-pub(crate) enum BenchCommand {
-    /// The serving budgets, beside a bare echo started for the purpose (about five minutes).
-    Serve(BenchServe),
-    /// Most of what the server can do, for an hour, while its model is swapped; fails if a request fails or memory grows.
-    Soak(BenchSoak),
-    /// The vector store on synthetic vectors, beside the bare index library and plain memory.
-    Vectors(BenchVectors),
-    /// The registry with many versions: search and lookup of aliases.
-    Registry(BenchRegistry),
-    /// The bare echo that the others are compared with.
-    #[command(hide = true)]
-    Echo,
-    /// A model of 5 ms per batch of 8, to be overloaded.
-    #[command(hide = true)]
-    Slow,
-    /// Two models that need the cores, of which one is flooded.
-    #[command(hide = true)]
-    Two,
-}
-
-/// Arguments of `bench serve`.
-#[derive(Debug, Args)]
-pub(crate) struct BenchServe {
-    /// Seconds of one phase.
-    #[arg(long, default_value_t = 3.0)]
-    pub(crate) seconds: f64,
-    /// Alternating pairs of which the median is taken.
-    #[arg(long, default_value_t = 7)]
-    pub(crate) pairs: usize,
-    /// Measure only these parts.
-    #[arg(long, value_delimiter = ',', value_parser = benches::PARTS)]
-    pub(crate) only: Vec<String>,
-}
-
-/// Arguments of `bench soak`.
-#[derive(Debug, Args)]
-pub(crate) struct BenchSoak {
-    /// Seconds of the run.
-    #[arg(long, default_value_t = 3600.0)]
-    pub(crate) seconds: f64,
-    /// Seconds between two swaps of the model.
-    #[arg(long, default_value_t = 10.0)]
-    pub(crate) swap_every: f64,
-}
-
-/// Arguments of `bench vectors`.
-#[derive(Debug, Args)]
-pub(crate) struct BenchVectors {
-    /// Vectors of a set.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..))]
-    pub(crate) points: u64,
-    /// Measure a million vectors kept as half floats too (a quarter of an hour, 4 GB).
-    #[arg(long)]
-    pub(crate) large: bool,
-    /// Measure only these parts.
-    #[arg(long, value_delimiter = ',', value_parser = benches::vectors::PARTS)]
-    pub(crate) only: Vec<String>,
-    /// A program that measures another index on the same vectors, such as the one of benches/hnsw_alone.
-    #[arg(long, value_name = "PROGRAM")]
-    pub(crate) peer: Option<PathBuf>,
-}
-
-/// Arguments of `bench registry`.
-#[derive(Debug, Args)]
-pub(crate) struct BenchRegistry {
-    /// Versions, a hundred a model.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
-    pub(crate) versions: u64,
-    /// Calls of each kind.
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
-    pub(crate) calls: u64,
-    /// A PostgreSQL server, where a schema of its own is made and left; none: SQLite in a file.
-    #[arg(long, value_name = "URL")]
-    pub(crate) database: Option<String>,
 }
 
 /// Arguments of `predict`.

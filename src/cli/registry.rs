@@ -15,6 +15,9 @@ pub(crate) enum TokensCommand {
         /// What the holder may do; may be given more than once.
         #[arg(long = "role", required = true, value_parser = role)]
         roles: Vec<Role>,
+        /// A model it is for, or the beginning of names with `*` behind it; may be given more than once; none: every model.
+        #[arg(long = "model", value_name = "NAME")]
+        models: Vec<String>,
         /// Days until it ends; none: never.
         #[arg(long, value_name = "N")]
         days: Option<u32>,

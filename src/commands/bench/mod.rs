@@ -1,5 +1,7 @@
 //! `manpasik bench`: speed of the server on this machine, as ratios measured in one run.
 
+mod load;
+mod peers;
 mod registry;
 mod slow;
 mod vectors;
@@ -26,6 +28,8 @@ use crate::{
 pub(crate) fn run(config: &Config, command: &BenchCommand, json: bool) -> anyhow::Result<()> {
     match command {
         BenchCommand::Serve(options) => serve(config, options, json),
+        BenchCommand::Peers(options) => peers::run(config, options, json),
+        BenchCommand::Load(options) => load::run(options, json),
         BenchCommand::Soak(options) => soak(config, options, json),
         BenchCommand::Vectors(options) => vectors::run(options, json),
         BenchCommand::Registry(options) => registry::run(options, json),
