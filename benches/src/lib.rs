@@ -5,6 +5,7 @@
 //! run as child processes of the harness, so that neither shares a runtime with the load.
 
 pub mod child;
+mod collector;
 pub mod echo;
 pub mod fairness;
 pub mod http;
@@ -16,6 +17,7 @@ pub mod serve;
 pub mod soak;
 pub mod stats;
 pub mod streams;
+mod telemetry;
 pub mod vectors;
 
 pub use report::{Report, Row};

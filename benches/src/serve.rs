@@ -16,7 +16,7 @@ use crate::{
     overload,
     report::{Report, Row, Target, machine},
     stats::{Phase, median},
-    streams,
+    streams, telemetry,
 };
 
 /// Name of the model of a sweep that stands for "tiny".
@@ -27,13 +27,17 @@ const OVERLOAD: Duration = Duration::from_secs(10);
 const CONNECTIONS: usize = 4;
 
 /// The parts of the measurement, in their order.
-pub const PARTS: [&str; 6] = ["start", "overload", "fairness", "unary", "streams", "image"];
+pub const PARTS: [&str; 7] = ["start", "overload", "fairness", "unary", "telemetry", "streams", "image"];
+
+/// From the address of a collector to the arguments of a server that sends to it.
+pub type Traced = Box<dyn Fn(&str) -> anyhow::Result<Vec<String>> + Send + Sync>;
 
 /// What to measure and for how long.
-#[derive(Debug, Clone)]
 pub struct Options {
     /// Arguments that start the server under test on free ports.
     pub server: Vec<String>,
+    /// Arguments of another like it that sends traces to a collector at that address.
+    pub traced: Traced,
     /// Arguments that start the server on the shipped models alone.
     pub bare: Vec<String>,
     /// Arguments that start the echo.
@@ -81,6 +85,12 @@ pub async fn run(
         progress("a flood on one model");
         report.rows.extend(fairness::run(&start(&options.two)?, options.phase, options.pairs).await?);
     }
+    if options.wants("telemetry") {
+        progress("with and without traces");
+        let (tiny, pairs) = (tiny(options)?, options.pairs.max(9));
+        let row = telemetry::run(&options.bare, &options.traced, &tiny, options.phase, pairs).await?;
+        report.rows.push(row);
+    }
     if !["unary", "streams", "image"].iter().any(|part| options.wants(part)) {
         return Ok(report);
     }
@@ -107,8 +117,7 @@ pub async fn run(
 }
 
 async fn unary(pair: &Pair, options: &Options, progress: &impl Fn(&str)) -> anyhow::Result<[Row; 3]> {
-    let print = models::family::sensor::print(&options.sweep)?;
-    let tiny = request(TINY_MODEL, "print", &[1, print.len() as i64], &print);
+    let tiny = tiny(options)?;
     progress("warm-up");
     pair.alternate(&tiny, 16, options.phase, 1).await?;
     progress("unary, 64 in flight");
@@ -117,6 +126,12 @@ async fn unary(pair: &Pair, options: &Options, progress: &impl Fn(&str)) -> anyh
     let crowded = crowded(pair, &tiny, options).await?;
     progress("unary, 1 in flight");
     Ok([busy, crowded, tail(&pair.alternate(&tiny, 1, options.phase, options.pairs).await?)])
+}
+
+/// One request to the model that stands for "tiny".
+fn tiny(options: &Options) -> anyhow::Result<ModelInferRequest> {
+    let print = models::family::sensor::print(&options.sweep)?;
+    Ok(request(TINY_MODEL, "print", &[1, print.len() as i64], &print))
 }
 
 fn start(arguments: &[String]) -> anyhow::Result<Server> {

@@ -43,10 +43,11 @@ pub(crate) fn run(config: &Config, command: &BenchCommand, json: bool) -> anyhow
 }
 
 fn serve(config: &Config, options: &BenchServe, json: bool) -> anyhow::Result<()> {
-    let (bare, full) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let (bare, full, traced) = (tempfile::tempdir()?, tempfile::tempdir()?, tempfile::tempdir()?);
     let options = benches::Options {
         server: server_arguments(full.path(), &config.bundle_dirs()),
         bare: server_arguments(bare.path(), &shipped(config)),
+        traced: traced_arguments(traced.path(), server_arguments(traced.path(), &shipped(config))),
         echo: vec!["bench".into(), "echo".into()],
         slow: vec!["bench".into(), "slow".into()],
         two: vec!["bench".into(), "two".into()],
@@ -88,6 +89,16 @@ fn soak(config: &Config, options: &BenchSoak, json: bool) -> anyhow::Result<()> 
     let report = report?;
     if json { print_json(&report) } else { print(&report.markdown()) }?;
     benches::soak::judge(&report)
+}
+
+/// The same with a configuration that names a collector.
+fn traced_arguments(folder: &Path, arguments: Vec<String>) -> benches::serve::Traced {
+    let file = folder.join("traced.toml");
+    Box::new(move |collector| {
+        std::fs::write(&file, format!("[telemetry]\notlp_endpoint = \"{collector}\"\n"))?;
+        let named = ["--config".to_owned(), file.display().to_string()];
+        Ok(arguments.iter().cloned().chain(named).collect())
+    })
 }
 
 /// Arguments that start a server like this one on free ports.
