@@ -99,9 +99,7 @@ impl Shared {
         let Some(config) = served.sequence() else { return served.infer(tensors, rows, terms).await };
         // A sequence holds on to the version it begins with.
         let served = self.router.find(served.name(), Some(served.version()))?;
-        let latest = Instant::now() + self.limits.deadline_max();
-        let deadline = terms.deadline.map_or(latest, |deadline| deadline.min(latest));
-        self.sequences.run(&served, config, tensors, terms, deadline).await
+        self.sequences.run(&served, config, tensors, terms, &self.limits).await
     }
 }
 

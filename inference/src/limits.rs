@@ -51,6 +51,8 @@ pub struct Limits {
     pub regions_max: usize,
     /// Bytes on the way between the steps of ensembles, all requests together.
     pub ensemble_bytes_max: usize,
+    /// Bytes that are remembered of all sequences of one model.
+    pub sequence_bytes_max: usize,
     /// Series watched by streams at once; each holds up to 300 kB.
     pub series_watched_max: usize,
     /// Requests that wait to be run again on the other version of a trial.
@@ -88,6 +90,7 @@ impl Default for Limits {
             stream_idle_ms_max: 300_000,
             regions_max: 64,
             ensemble_bytes_max: 256 << 20,
+            sequence_bytes_max: 256 << 20,
             series_watched_max: 256,
             mirror_depth_max: 64,
             mirror_bytes_max: 64 << 20,

@@ -18,7 +18,7 @@ use std::{
 use models::{ModelError, Tensor, bundle::SequenceConfig};
 use tokio::time::timeout_at;
 
-use crate::{InferError, Response, Served, Terms};
+use crate::{InferError, Limits, Response, Served, Terms};
 
 /// Requests of one sequence that wait for the ones before them.
 const WAITING_MAX: usize = 64;
@@ -111,11 +111,19 @@ impl Sequences {
         config: &SequenceConfig,
         tensors: Vec<Tensor>,
         terms: Terms,
-        deadline: Instant,
+        limits: &Limits,
     ) -> Result<Response, InferError> {
+        let latest = Instant::now() + limits.deadline_max();
+        let deadline = terms.deadline.map_or(latest, |deadline| deadline.min(latest));
         let step = terms.sequence.clone().filter(|step| !step.id.is_none()).ok_or_else(|| unnamed(served))?;
         let key: Key = (terms.tenant.clone(), step.id.clone());
-        let slot = self.slot(served, config, &key, &step, &tensors)?;
+        let slot = match step.start {
+            true => {
+                let rows = tensors.first().map_or(0, Tensor::rows);
+                self.begin(served, config, key.clone(), rows, limits.sequence_bytes_max)?
+            }
+            false => self.find(served, &key).ok_or_else(|| not_begun(served, &step.id))?,
+        };
         let answer = slot.run(tensors, terms, &step, deadline).await?;
         if step.end {
             self.end(&key, &slot);
@@ -123,36 +131,39 @@ impl Sequences {
         Ok(answer)
     }
 
-    fn slot(
+    fn find(&self, served: &Served, key: &Key) -> Option<Arc<Slot>> {
+        self.lock().get(served.name())?.get(key).cloned()
+    }
+
+    fn begin(
         &self,
         served: &Arc<Served>,
         config: &SequenceConfig,
-        key: &Key,
-        step: &SequenceStep,
-        tensors: &[Tensor],
+        key: Key,
+        rows: usize,
+        bytes_max: usize,
     ) -> Result<Arc<Slot>, InferError> {
+        let signature = served.inner_signature();
         let mut all = self.lock();
         let known = all.entry(served.name().to_owned()).or_default();
-        if !step.start {
-            return known.get(key).cloned().ok_or_else(|| not_begun(served, &step.id));
-        }
-        if known.len() >= config.sequences_max && !known.contains_key(key) {
+        let fits = |count: usize| {
+            let bytes = config.bytes(signature, rows).and_then(|own| own.checked_mul(count + 1));
+            count < config.sequences_max && bytes.is_some_and(|bytes| bytes <= bytes_max)
+        };
+        let is_new = !known.contains_key(&key);
+        if is_new && !fits(known.len()) {
             known.retain(|_, slot| !slot.is_idle(Instant::now()));
         }
-        if known.len() >= config.sequences_max && !known.contains_key(key) {
-            return Err(InferError::Overloaded {
-                model: served.name().to_owned(),
-                retry_after_ms: RETRY_AFTER_MS,
-            });
+        if is_new && !fits(known.len()) || !fits(0) {
+            return Err(crowded(served));
         }
-        let rows = tensors.first().map_or(0, Tensor::rows);
         let slot = Arc::new(Slot {
             served: Arc::clone(served),
-            states: tokio::sync::Mutex::new(Some(config.zeros(served.inner_signature(), rows)?)),
+            states: tokio::sync::Mutex::new(Some(config.zeros(signature, rows)?)),
             waiting: AtomicUsize::new(0),
             touched: Mutex::new(Instant::now()),
         });
-        known.insert(key.clone(), Arc::clone(&slot));
+        known.insert(key, Arc::clone(&slot));
         Ok(slot)
     }
 
@@ -220,10 +231,7 @@ impl Slot {
     fn turn(&self) -> Result<Turn<'_>, InferError> {
         let turn = Turn(self);
         if self.waiting.fetch_add(1, Relaxed) >= WAITING_MAX {
-            return Err(InferError::Overloaded {
-                model: self.served.name().to_owned(),
-                retry_after_ms: RETRY_AFTER_MS,
-            });
+            return Err(crowded(&self.served));
         }
         Ok(turn)
     }
@@ -248,6 +256,10 @@ fn check_rows(states: &[Tensor], rows: usize, id: &SequenceId) -> Result<(), Mod
         }
         _ => Ok(()),
     }
+}
+
+fn crowded(served: &Served) -> InferError {
+    InferError::Overloaded { model: served.name().to_owned(), retry_after_ms: RETRY_AFTER_MS }
 }
 
 /// In the words that clients match on.

@@ -118,10 +118,13 @@ pub(crate) fn install(shared: &Arc<Shared>) {
     let mut declared = shared.ensembles.lock();
     for Declared { plan, wanted, reason } in declared.values_mut() {
         let name = &plan.ensemble().name;
-        if !*wanted || !shared.router.versions(name).is_empty() {
+        if !*wanted {
             continue;
         }
+        let serving = shared.router.find(name, None).ok();
         match plan.bind(&shared.router) {
+            // Models may come to take and give something else.
+            Ok(bound) if serving.as_ref().is_some_and(|now| *now.signature() == bound.signature) => {}
             Ok(bound) => {
                 let source = ModelSource {
                     platform: PLATFORM.to_owned(),
@@ -134,7 +137,7 @@ pub(crate) fn install(shared: &Arc<Shared>) {
                 drop(shared.router.install(&Arc::new(served), true));
                 *reason = None;
             }
-            Err(why) if reason.as_ref() != Some(&why) => {
+            Err(why) if serving.is_none() && reason.as_ref() != Some(&why) => {
                 tracing::warn!(ensemble = name, reason = why, "ensemble does not serve yet");
                 shared.router.refuse(status(plan, why.clone()));
                 *reason = Some(why);

@@ -122,6 +122,26 @@ async fn a_change_of_a_model_is_a_change_of_the_ensemble() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_ensemble_takes_and_gives_what_its_models_come_to() {
+    let (server, handle, _) = serve(Limits::default(), Duration::ZERO);
+    let wide = |name: &str, factor: f32| {
+        let mut candidate = named(doubler("2", factor, Duration::ZERO, 16, &Arc::default()), name);
+        let signature = &mut candidate.source.signature;
+        signature.inputs.iter_mut().chain(&mut signature.outputs).for_each(|spec| spec.dims[1] = -1);
+        candidate
+    };
+    let width = || handle.model("five", None).expect("there").signature().outputs[1].dims[1];
+    assert_eq!(width(), 2);
+    let alone = Ensemble { outputs: vec!["twice".into()], steps: five().steps[1..2].to_vec(), ..five() };
+    handle.declare(alone).expect("can be run");
+    server.install(wide("double", 20.0)).expect("installed");
+    let taken = || handle.model("five", None).expect("there").signature().outputs[0].dims[1];
+    eventually("it takes any width", || taken() == -1).await;
+    let three = vec![Tensor::from_f32(vec![1, 3], &[1.0; 3]).expect("shape")];
+    assert_eq!(values(&handle.infer(Request::new("five", three)).await.expect("answer").tensors), [20.0; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_ensemble_serves_when_the_last_of_its_models_does() {
     let server = Server::serve(Limits::default(), Vec::new(), vec![add()], Vec::new());
     let handle = server.handle();

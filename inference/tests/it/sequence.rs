@@ -176,6 +176,21 @@ async fn a_sequence_ends_on_the_version_it_began_with() {
     );
 }
 
+#[tokio::test]
+async fn what_is_remembered_is_bounded_in_bytes() {
+    let limits = Limits { sequence_bytes_max: 8, ..Limits::default() };
+    let models = vec![candidate("1", 1.0, Duration::ZERO, &Ran::default())];
+    let server = Server::serve(limits, Vec::new(), models, Vec::new());
+    let handle = server.handle();
+    for id in 1..=2 {
+        sum(&handle, step(id, 1.0, true, false)).await.expect("four bytes each");
+    }
+    let error = sum(&handle, step(3, 1.0, true, false)).await.expect_err("twelve bytes");
+    assert_eq!(error.code(), ErrorCode::ResourceExhausted);
+    sum(&handle, step(2, 1.0, true, true)).await.expect("in place of the one before");
+    sum(&handle, step(3, 1.0, true, false)).await.expect("there is room");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn there_are_so_many_sequences_at_most_and_idle_ones_are_forgotten() {
     let (_server, handle, _) = serve(Duration::ZERO);

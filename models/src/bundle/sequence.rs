@@ -92,6 +92,12 @@ impl SequenceConfig {
         Signature { inputs: inputs.cloned().collect(), outputs: outputs.cloned().collect() }
     }
 
+    /// Bytes that are remembered of a sequence of `rows` rows; none when that is beyond what a machine can hold.
+    pub fn bytes(&self, signature: &Signature, rows: usize) -> Option<usize> {
+        let own = signature.inputs.iter().filter(|spec| self.takes(&spec.name));
+        own.map(|spec| size(spec, rows)).try_fold(0usize, |sum, bytes| sum.checked_add(bytes?))
+    }
+
     /// What a sequence of `rows` rows begins with, in the order of the states.
     ///
     /// # Errors
@@ -155,12 +161,17 @@ impl StateConfig {
 }
 
 fn zeros(spec: &TensorSpec, rows: usize) -> Result<Tensor, ModelError> {
+    let bytes = size(spec, rows).ok_or_else(|| ModelError::input(&spec.name, "has too many elements"))?;
+    Tensor::new(spec.dtype, shape(spec, rows).collect(), Bytes::from(vec![0; bytes]))
+}
+
+fn shape(spec: &TensorSpec, rows: usize) -> impl Iterator<Item = usize> {
     let inner = spec.dims.iter().skip(1).map(|dim| usize::try_from(*dim).unwrap_or(1));
-    let shape: Vec<usize> = std::iter::once(rows).chain(inner).collect();
-    let size = spec.dtype.size().unwrap_or(0);
-    let bytes = shape.iter().try_fold(size, |bytes, dim| bytes.checked_mul(*dim));
-    let bytes = bytes.ok_or_else(|| ModelError::input(&spec.name, "has too many elements"))?;
-    Tensor::new(spec.dtype, shape, Bytes::from(vec![0; bytes]))
+    std::iter::once(rows).chain(inner)
+}
+
+fn size(spec: &TensorSpec, rows: usize) -> Option<usize> {
+    shape(spec, rows).try_fold(spec.dtype.size()?, usize::checked_mul)
 }
 
 #[cfg(test)]
@@ -213,6 +224,7 @@ mod tests {
         let tensor = |values: &[f32]| Tensor::from_f32(vec![1, values.len()], values).expect("shape");
         let zeros = config.zeros(&signature, 1).expect("small");
         assert_eq!(zeros, [tensor(&[0.0, 0.0])]);
+        assert_eq!((config.bytes(&signature, 3), config.bytes(&signature, usize::MAX)), (Some(24), None));
         assert_eq!(
             config.join(&signature, vec![tensor(&[5.0])], &zeros),
             [tensor(&[0.0, 0.0]), tensor(&[5.0])]
