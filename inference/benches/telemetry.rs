@@ -23,7 +23,7 @@ fn answered(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("telemetry of a request");
     group.bench_function("untraced", |bencher| bencher.iter(|| metrics.answered(black_box(times), None)));
     group.bench_function("traced", |bencher| {
-        bencher.iter(|| metrics.answered(black_box(times), trace.map(|trace| trace.id)))
+        bencher.iter(|| metrics.answered(black_box(times), trace.map(|trace| trace.id)));
     });
     group.finish();
 }

@@ -12,23 +12,23 @@ use crate::config::Config;
 
 /// ONNX Runtime, or why it is not there.
 pub(crate) fn onnx(config: &Config) -> Result<OnnxEngine, ModelError> {
-    onnx_on(config, Device::Cpu)
+    onnx_on(config, Device::Cpu, config.models.onnx_threads)
 }
 
-fn onnx_on(config: &Config, device: Device) -> Result<OnnxEngine, ModelError> {
+fn onnx_on(config: &Config, device: Device, intra_threads: usize) -> Result<OnnxEngine, ModelError> {
     let folders = [config.data_dir.join("lib")];
-    let options = OnnxOptions { intra_threads: config.models.onnx_threads, device };
+    let options = OnnxOptions { intra_threads, device };
     OnnxEngine::find(config.onnxruntime(), &folders, options)
 }
 
 /// Every engine on the processor; one that cannot run here refuses each load with the reason.
 pub(crate) fn all(config: &Config) -> Vec<Box<dyn Engine>> {
-    on(config, Device::Cpu)
+    on(config, Device::Cpu, config.models.onnx_threads)
 }
 
-/// The same on `device`.
-pub(crate) fn on(config: &Config, device: Device) -> Vec<Box<dyn Engine>> {
-    vec![engine("candle", CandleEngine::on(device)), engine("onnx", onnx_on(config, device))]
+/// The same on `device`, where so many threads share one answer of ONNX Runtime.
+pub(crate) fn on(config: &Config, device: Device, onnx_threads: usize) -> Vec<Box<dyn Engine>> {
+    vec![engine("candle", CandleEngine::on(device)), engine("onnx", onnx_on(config, device, onnx_threads))]
 }
 
 fn engine<E: Engine + 'static>(name: &'static str, found: Result<E, ModelError>) -> Box<dyn Engine> {

@@ -20,7 +20,9 @@ use super::{engines, overridden::Overridden};
 use crate::{config::Config, scheduling::Scheduling};
 
 /// Instances of one small model that are worth their memory.
-const CANDLE_INSTANCES_MAX: usize = 4;
+const SMALL_INSTANCES_MAX: usize = 4;
+/// A graph of so many bytes at most is small: its layers are done before a second thread is awake.
+const SMALL_GRAPH_BYTES: u64 = 2 << 20;
 
 /// Scans the bundle folders, loads what is sound and lists the rest with its reason. The folders stay there for
 /// clients that ask for a model to be loaded.
@@ -47,13 +49,17 @@ fn load(config: Config) -> (Server, Arc<Shelf>) {
     (Server::serve(limits, Vec::new(), candidates, refused), Arc::new(shelf))
 }
 
-/// The engines on each device that a model is to compute on.
-type Engines = BTreeMap<Device, Vec<Arc<dyn Engine>>>;
+/// The engines on each device that a model is to compute on, by the threads that share one answer.
+type Engines = BTreeMap<(Device, usize), Vec<Arc<dyn Engine>>>;
 
 fn placed(config: &Config) -> Engines {
     let named = config.scheduling.values().map(Scheduling::device);
-    let on = |device| (device, engines::on(config, device).into_iter().map(Arc::from).collect());
-    BTreeSet::from_iter(named.chain([Device::Cpu])).into_iter().map(on).collect()
+    let places =
+        named.chain([Device::Cpu]).flat_map(|device| [(device, 1), (device, config.models.onnx_threads)]);
+    let on = |(device, threads)| {
+        ((device, threads), engines::on(config, device, threads).into_iter().map(Arc::from).collect())
+    };
+    BTreeSet::from_iter(places).into_iter().map(on).collect()
 }
 
 /// The bundle folders and the engines that run what lies there.
@@ -128,21 +134,30 @@ fn cores() -> usize {
 /// that answer requests none waits for another.
 fn source(bundle: &Arc<Bundle>, engines: &Engines, config: &Config) -> ModelSource {
     let device = config.scheduling.get(&bundle.config().name).map(Scheduling::device).unwrap_or_default();
-    let source = ModelSource::from_bundle(bundle, engines.get(&device).map_or(&[][..], Vec::as_slice));
+    let threads = threads(bundle, config);
+    let source =
+        ModelSource::from_bundle(bundle, engines.get(&(device, threads)).map_or(&[][..], Vec::as_slice));
     let instances = match bundle.config().engine {
-        EngineKind::Onnx => image_instances(config),
+        EngineKind::Onnx if threads > 1 => image_instances(config),
+        EngineKind::Onnx => cores().min(SMALL_INSTANCES_MAX),
         // The encoder takes milliseconds, which no caller's thread gives, and a hundred megabytes.
         EngineKind::Candle if source.family == Family::Encoder.name() => 1,
-        EngineKind::Candle => cores().min(CANDLE_INSTANCES_MAX),
-    };
-    let threads = match bundle.config().engine {
-        EngineKind::Onnx => config.models.onnx_threads,
-        EngineKind::Candle => 1,
+        EngineKind::Candle => cores().min(SMALL_INSTANCES_MAX),
     };
     let source = ModelSource { instances, threads, ..source };
     match config.scheduling.get(&source.name) {
         Some(scheduling) => scheduling.apply(source),
         None => source,
+    }
+}
+
+/// Threads that share one answer: several only where a graph is large enough to be worth waking them.
+fn threads(bundle: &Bundle, config: &Config) -> usize {
+    let kind = bundle.config().engine;
+    let size = bundle.manifest().files().get(kind.weights_file()).map_or(0, |file| file.size);
+    match kind {
+        EngineKind::Onnx if size > SMALL_GRAPH_BYTES => config.models.onnx_threads,
+        EngineKind::Onnx | EngineKind::Candle => 1,
     }
 }
 

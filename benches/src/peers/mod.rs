@@ -181,6 +181,7 @@ fn ours(options: &Options) -> Peer {
 /// One round of one system.
 async fn measured(options: &Options, peer: &Peer) -> anyhow::Result<Measured> {
     let system = start(options, peer).await?;
+    system.settle().await;
     let mut measured = Measured {
         startup_s: system.startup.as_secs_f64(),
         idle_mib: system.memory_mib(),

@@ -21,6 +21,10 @@ const START_MAX: Duration = Duration::from_secs(120);
 const STOP_MAX: Duration = Duration::from_secs(12);
 /// How often either is looked for.
 const STEP: Duration = Duration::from_millis(10);
+/// Part of one core that a system at rest may take, how long that is looked at, and how long it is waited for.
+const IDLE_SHARE: f64 = 0.1;
+const SETTLE_STEP: Duration = Duration::from_secs(1);
+const SETTLE_MAX: Duration = Duration::from_secs(20);
 /// Ticks of a processor's clock in a second, as Linux counts them for programs.
 const TICKS_PER_S: f64 = 100.0;
 
@@ -63,6 +67,16 @@ impl System {
         }
         system.startup = began.elapsed();
         Ok(system)
+    }
+
+    /// Waits until it does nothing any more: what is still done after a start is not part of an answer.
+    pub(super) async fn settle(&self) {
+        let (began, mut busy) = (Instant::now(), f64::INFINITY);
+        while busy > IDLE_SHARE && began.elapsed() < SETTLE_MAX {
+            let (before, since) = (self.cpu_s(), Instant::now());
+            sleep(SETTLE_STEP).await;
+            busy = (self.cpu_s() - before) / since.elapsed().as_secs_f64();
+        }
     }
 
     /// Memory that it holds, MiB; what processes share is counted once.

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{OURS, Peer, Protocol};
-use crate::stats::{Phase, median};
+use crate::{
+    report::{Row, Target},
+    stats::{Phase, median},
+};
 
 /// One phase.
 #[derive(Debug, Clone, Serialize)]
@@ -116,10 +119,60 @@ impl Table {
                 of(&|round| round.loaded_mib)
             );
         }
+        text += &self.targets();
         for (name, reason) in &self.skipped {
             text += &format!("\nNot measured: {name}: {reason}\n");
         }
         text + &format!("\nMedians of {} rounds. Machine: {}\n", self.rounds, self.machine)
+    }
+
+    /// What the small network with 64 in flight is meant to reach.
+    fn targets(&self) -> String {
+        let at = |protocol: Protocol| ("mlp".to_owned(), protocol.name(), 64);
+        let mut rows: Vec<Row> = Vec::new();
+        let mut best_json = None;
+        for system in self.systems.iter().filter(|system| system.name != OURS) {
+            let ours = |key: &Key, theirs: &Key, figure: &dyn Fn(&Level) -> f64| {
+                self.within(key, system, theirs, figure)
+            };
+            let Some(natural) = system.keys().into_iter().find(|key| key.0 == "mlp" && key.2 == 64) else {
+                continue;
+            };
+            let (grpc, is_triton) = (at(Protocol::OipGrpc), system.name == "triton");
+            let mut row = |what: &str, figure: &dyn Fn(&Level) -> f64, target| {
+                let Some(ratio) = ours(&grpc, &natural, figure) else { return };
+                let measure =
+                    format!("mlp, 64 in flight, each its natural way: {what}, ours over {}'s", system.server);
+                rows.push(Row::new(&measure, format!("{ratio:.2} times"), String::new(), ratio, target));
+            };
+            row("answers/s", &|level| level.per_s, Target::AtLeast(if is_triton { 3.0 } else { 20.0 }));
+            if is_triton {
+                row("p99", &|level| level.p99_us, Target::AtMost(0.5));
+                row("CPU a request", &|level| level.cpu_us, Target::AtMost(0.5));
+            }
+            for json in [at(Protocol::OipHttp), at(Protocol::Json)] {
+                let ratio = ours(&at(Protocol::OipHttp), &json, &|level| level.per_s);
+                best_json = [best_json, ratio].into_iter().flatten().reduce(f64::min);
+            }
+        }
+        if let Some(ratio) = best_json {
+            let measure = "mlp, 64 in flight, HTTP JSON: answers/s, ours over the best peer's";
+            let value = format!("{ratio:.2} times");
+            rows.push(Row::new(measure, value, String::new(), ratio, Target::AtLeast(3.0)));
+        }
+        let told = rows.iter().map(|row| {
+            let met = if row.met { "yes" } else { "no" };
+            format!("| {} | {} | {} | {met} |\n", row.measure, row.value, row.target)
+        });
+        format!("\n| measure | value | target | met |\n|---|---|---|---|\n{}", told.collect::<String>())
+    }
+
+    /// Our figure over that of `system`, as the median over rounds.
+    fn within(&self, own: &Key, system: &Rounds, key: &Key, figure: &dyn Fn(&Level) -> f64) -> Option<f64> {
+        let ours = self.systems.iter().find(|system| system.name == OURS)?;
+        let (own, theirs) = (ours.each(own).map(figure), system.each(key).map(figure));
+        let ratios: Vec<f64> = own.zip(theirs).map(|(own, theirs)| own / theirs).collect();
+        (!ratios.is_empty()).then(|| median(&ratios))
     }
 
     fn of_model(&self, model: &str) -> String {
@@ -161,10 +214,7 @@ impl Table {
         let known = |protocol| ours.each(&(key.0.clone(), protocol, key.2)).next().is_some();
         let ways = [key.1, Protocol::OipHttp.name(), Protocol::OipGrpc.name()];
         let protocol = ways.into_iter().find(|protocol| known(*protocol))?;
-        let own: Vec<f64> = ours.each(&(key.0.clone(), protocol, key.2)).map(figure).collect();
-        let ratios: Vec<f64> =
-            own.iter().zip(system.each(key).map(figure)).map(|(ours, theirs)| ours / theirs).collect();
-        Some(median(&ratios))
+        self.within(&(key.0.clone(), protocol, key.2), system, key, figure)
     }
 }
 
@@ -221,6 +271,8 @@ mod tests {
         let text = table.markdown();
         assert!(text.contains("| Server other | HTTP JSON | 64 | 10 | 10.00 |"), "{text}");
         assert!(text.contains("| Server manpasik | OIP HTTP JSON | 64 | 200 |  |"), "{text}");
+        let json = "HTTP JSON: answers/s, ours over the best peer's | 10.00 times | ≥ 3 | yes |";
+        assert!(text.contains(json), "{text}");
         assert!(
             text.contains("Not measured: third: is not installed") && text.contains("Medians of 3 rounds")
         );

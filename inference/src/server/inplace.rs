@@ -166,13 +166,13 @@ mod tests {
             place.execute(async {});
         }
         assert_eq!(place.begun().len(), 8, "nothing was spawned");
-        let (done, mut all) = mpsc::unbounded_channel();
+        let (done, mut all) = mpsc::channel(32);
         let busy = |count: usize| {
             for _ in 0..count {
                 let done = done.clone();
                 place.execute(async move {
                     work(Duration::from_micros(200));
-                    done.send(()).expect("heard");
+                    done.send(()).await.expect("heard");
                 });
             }
         };

@@ -94,7 +94,9 @@ fn raw(name: &str, datatype: &str, data: &Value) -> anyhow::Result<Vec<u8>> {
     fn flat<'a>(value: &'a Value, into: &mut Vec<&'a Value>) {
         match value {
             Value::Array(values) => values.iter().for_each(|value| flat(value, into)),
-            other => into.push(other),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+                into.push(value)
+            }
         }
     }
     let mut values = Vec::new();

@@ -14,10 +14,11 @@ use crate::{
 
 /// Measures, and prints the table.
 pub(super) fn run(config: &Config, options: &BenchPeers, json: bool) -> anyhow::Result<()> {
-    let bundles = options.models.join("bundle");
-    std::fs::metadata(&bundles).with_context(|| {
-        format!("`{}` is not there; benches/peers/README.md says how it is made", bundles.display())
+    // The others change their folder before they look for it.
+    let models = options.models.canonicalize().with_context(|| {
+        format!("`{}` is not there; benches/peers/README.md says how it is made", options.models.display())
     })?;
+    let bundles = models.join("bundle");
     let data = tempfile::tempdir()?;
     let food = engines::newest_bundle(config, "food");
     let mut ours: Vec<String> = ["serve", "--data-dir"].map(String::from).into();
@@ -29,7 +30,7 @@ pub(super) fn run(config: &Config, options: &BenchPeers, json: bool) -> anyhow::
     }
     let options = Options {
         peers: options.peers.clone(),
-        models: options.models.clone(),
+        models,
         ours,
         image: food.is_some().then(|| "food".to_owned()),
         only: options.only.clone(),
