@@ -179,7 +179,7 @@ mod tests {
         busy(8);
         let connection = async {
             while all.len() < 8 {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
         };
         place.clone().drive(pin!(connection)).await;

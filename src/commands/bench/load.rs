@@ -95,7 +95,7 @@ fn raw(name: &str, datatype: &str, data: &Value) -> anyhow::Result<Vec<u8>> {
         match value {
             Value::Array(values) => values.iter().for_each(|value| flat(value, into)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-                into.push(value)
+                into.push(value);
             }
         }
     }
