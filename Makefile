@@ -15,7 +15,7 @@ ROUNDS ?= 200
 SOAK ?= 3600
 export ONCE
 
-.PHONY: run test check build setup bench bench-vectors soak fuzz chaos clean help
+.PHONY: run test check build setup bench bench-peers bench-vectors soak fuzz chaos clean help
 
 run: ## Set up, build, show every model answering real input, keep serving (ONCE=1: stop after the answers)
 	@scripts/run
@@ -35,6 +35,9 @@ setup: ## Install what is missing (tools, ONNX Runtime) and say what and why
 
 bench: build ## Measure the server against a bare echo on this machine (docs/benchmarks.md)
 	@target/release/manpasik bench serve
+
+bench-peers: build ## Measure it beside Triton, MLServer, BentoML, LitServe and Ray Serve (2 GB of packages, half an hour)
+	@scripts/peers
 
 bench-vectors: build ## Measure the vector store beside usearch and hnsw_rs alone (a quarter of an hour)
 	@cargo build --release --locked --manifest-path benches/hnsw_alone/Cargo.toml
