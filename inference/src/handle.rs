@@ -82,7 +82,7 @@ impl Shared {
                 let own = terms.trace.map(|trace| (trace, SpanId::fresh()));
                 let trace = own.map(|(trace, own)| TraceContext { parent: Some(own), ..trace });
                 let terms = Terms { trace, ..terms };
-                served.account(own, rows, plan.run(self, tensors, &terms)).await
+                served.pool().account(own, rows, plan.run(self, tensors, &terms)).await
             }
             None => self.ask(served, tensors, rows, terms).await,
         }

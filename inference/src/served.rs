@@ -9,14 +9,13 @@ use models::{
 };
 
 use crate::{
-    Ensemble, InferError, Limits, ModelSource, Response, Terms, TraceContext,
+    Ensemble, InferError, Limits, ModelSource, Response, Terms,
     cores::Cores,
     drift::Ground,
     ensemble::{Plan, Serving},
     error::chain,
     monitor::Statistics,
     pool::{Call, Pool},
-    spans::SpanId,
     worker,
 };
 
@@ -228,16 +227,6 @@ impl Served {
             InferError::Failed { model: self.name().to_owned() }
         })?;
         Ok(answer)
-    }
-
-    /// Counts what other models answer in this one's name.
-    pub(crate) async fn account(
-        &self,
-        trace: Option<(TraceContext, SpanId)>,
-        rows: usize,
-        answer: impl Future<Output = Result<Vec<Tensor>, InferError>>,
-    ) -> Result<Response, InferError> {
-        self.pool.account(trace, rows, answer).await
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {

@@ -31,6 +31,8 @@ pub(super) async fn load(
         check_allowed(oip, &name)?;
         said.take(model, &name, given, oip.override_bytes_max())?;
     }
+    // Who may not use a model may not reach it through an ensemble of their own either.
+    said.members().try_for_each(guard::check)?;
     let Some(repository) = oip.repository().map(Arc::clone) else {
         return Err(InferError::Unsupported("this server has no model repository to load from".to_owned()));
     };

@@ -18,6 +18,7 @@ pub(super) use self::said::Config;
 use self::said::{
     Action, Batching, Group, Latest, Queue, Specific, Tensor, VersionPolicy, Whole, prune, silent,
 };
+use self::scheduled::Steps;
 use super::config;
 use crate::{Candidate, Ensemble, InferError, ModelSource, ensemble};
 
@@ -81,6 +82,12 @@ impl Parameters {
             }
         }
         Ok(())
+    }
+
+    /// Models that it would hand requests on to.
+    pub(super) fn members(&self) -> impl Iterator<Item = &str> {
+        let steps = self.config.as_ref().and_then(|config| config.ensemble_scheduling.as_ref());
+        steps.into_iter().flat_map(Steps::models)
     }
 
     /// Configuration, and version and graph; a graph without a configuration is refused, as Triton does.

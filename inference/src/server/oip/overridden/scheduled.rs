@@ -95,6 +95,11 @@ struct Step {
 }
 
 impl Steps {
+    /// Names of its models.
+    pub(super) fn models(&self) -> impl Iterator<Item = &str> {
+        self.step.iter().map(|step| step.model_name.as_str())
+    }
+
     /// The ensemble of that name, which gives these outputs.
     pub(super) fn ensemble(&self, name: &str, outputs: Vec<String>) -> Result<Ensemble, InferError> {
         if outputs.is_empty() {
