@@ -172,6 +172,10 @@ class SentAlong(unittest.TestCase):
             with self.assertRaises(InferenceServerException) as caught:
                 load()
             self.assertIn("data_scientist", caught.exception.message())
+        own = command(guarded, "tokens", "create", "eve", "--role", "data_scientist", "--model", "mine")["token"]
+        with self.assertRaises(InferenceServerException) as caught:
+            client.load_model("mine", {"authorization": f"Bearer {own}"}, config=json.dumps(ENSEMBLE))
+        self.assertIn("eve may not use model 'thyroid'", caught.exception.message())
 
 
 if __name__ == "__main__":
