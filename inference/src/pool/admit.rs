@@ -30,6 +30,10 @@ pub(super) enum Admitted {
     Now(OwnTurn),
     /// It waits for a batch.
     Queued(Place),
+    /// It waits for others to come, and runs them.
+    Gathers(Place),
+    /// It makes a batch full that somebody gathers, and runs it.
+    Helps(Place),
 }
 
 /// A place in the queue.
@@ -53,7 +57,10 @@ impl Pool {
         }
         let mut state = self.lock();
         self.check_open(&state)?;
-        if state.queue.is_empty() && !state.idle.is_empty() && self.is_quick(call.rows, call.bucket) {
+        let at_once =
+            state.queue.is_empty() && !state.idle.is_empty() && self.is_quick(call.rows, call.bucket);
+        let gathers = at_once && self.gathering.begins(self.costs.of(call.bucket));
+        if at_once && !gathers {
             let turn =
                 state.begin_own(Part { tensors: call.tensors, rows: call.rows, bucket: call.bucket }, now);
             return turn.map(Admitted::Now).ok_or_else(|| self.failed());
@@ -71,13 +78,22 @@ impl Pool {
         let expires = self.patience(timeout).and_then(|patience| now.checked_add(patience));
         let entry = Entry { tensors, rows, bytes, bucket, priority, enqueued: now, deadline, expires, reply };
         let place = state.queue.push(bucket, entry).ok_or_else(|| self.failed())?;
+        let expires = expires.filter(|expires| !self.batch.delays && *expires < deadline);
+        let place = Place { place, expires, answer };
+        if gathers {
+            state.gathering = true;
+            return Ok(Admitted::Gathers(place));
+        }
+        if state.gathering {
+            let full = state.queue.rows(bucket) >= self.batch.rows_max;
+            return Ok(if full { Admitted::Helps(place) } else { Admitted::Queued(place) });
+        }
         let idle = !state.idle.is_empty();
         drop(state);
         if idle {
             self.wake.notify_one();
         }
-        let expires = expires.filter(|expires| !self.batch.delays && *expires < deadline);
-        Ok(Admitted::Queued(Place { place, expires, answer }))
+        Ok(Admitted::Queued(place))
     }
 
     /// The answer to a request that waits. It leaves the queue when its time there is over, and is given up at

@@ -1,12 +1,14 @@
 //! The instances of one model version and the line in front of them.
 //!
 //! A request takes one of two ways. When an instance is idle, nobody waits and the model is
-//! known to be quick (`inline_us_max`), the batch of one runs right on the caller's task:
-//! waking another thread would cost several times the model. Otherwise the request queues;
+//! known to be quick (`inline_us_max`), it runs right on the caller's task, alone or with those
+//! who come at the same moment (`gather`): waking another thread would cost several times the
+//! model. Otherwise the request queues;
 //! whoever finishes with an instance next, a worker thread or a caller, takes everything
 //! that fits as one batch. Slow models therefore never run on the asynchronous runtime.
 
 mod admit;
+mod gather;
 mod run;
 mod state;
 
@@ -17,7 +19,7 @@ use std::{
 
 use models::{Tensor, bundle::TimeoutAction};
 
-use self::{admit::Admitted, state::State};
+use self::{admit::Admitted, gather::Gathering, state::State};
 pub(crate) use self::{admit::Call, state::Turn};
 use crate::{
     ErrorCode, InferError, Limits, ModelSource, Response, TraceContext,
@@ -45,6 +47,7 @@ pub(crate) struct Pool {
     cores: Arc<Cores>,
     batch: BatchLimits,
     costs: Costs,
+    gathering: Gathering,
     cache: Option<Cache>,
     metrics: ModelMetrics,
     tally: Tally,
@@ -70,6 +73,7 @@ impl Pool {
             cache: (cache_bytes > 0).then(|| Cache::new(cache_bytes)),
             tally: Tally::new(rows_max),
             costs: Costs::new(lengths),
+            gathering: Gathering::default(),
             metrics: ModelMetrics::new(&source.name, &source.version),
             state: Mutex::new(State::new(lengths)),
             wake: Condvar::new(),
@@ -181,6 +185,14 @@ impl Pool {
         match self.admit(call, arrived, deadline)? {
             Admitted::Now(turn) => self.run_own(turn),
             Admitted::Queued(place) => self.wait(place, deadline).await,
+            Admitted::Gathers(place) => {
+                self.gather().await;
+                self.wait(place, deadline).await
+            }
+            Admitted::Helps(place) => {
+                self.help();
+                self.wait(place, deadline).await
+            }
         }
     }
 
@@ -252,7 +264,7 @@ impl Pool {
 
     fn take_turn(&self, state: &mut State, on_worker: bool, now: Instant) -> Option<Turn> {
         let line = state.queue.next()?;
-        let limits = self.share(state, line);
+        let limits = if on_worker { self.share(state, line) } else { self.batch };
         let mut plan = form_batch(state.queue.line(line)?, limits, self.costs.of(line), now);
         self.dismiss(&mut plan);
         if plan.batch.is_empty() { None } else { state.begin(plan, on_worker, now) }
@@ -387,7 +399,9 @@ mod tests {
         let now = Instant::now();
         match pool.admit(call, now, now + Duration::from_secs(60)).expect("room") {
             Admitted::Queued(place) => place.answer,
-            Admitted::Now(_) => panic!("a slow model does not run on the caller's task"),
+            Admitted::Now(_) | Admitted::Gathers(_) | Admitted::Helps(_) => {
+                panic!("a slow model does not run on the caller's task")
+            }
         }
     }
 

@@ -59,7 +59,7 @@ impl Pool {
     }
 
     /// Runs waiting batches on the caller's task while that is quick, then leaves the rest to a worker.
-    fn help(&self) {
+    pub(super) fn help(&self) {
         for _ in 0..self.limits.inline_rounds_max {
             let mut state = self.lock();
             let Some(line) = state.queue.next().filter(|_| !state.idle.is_empty()) else { return };

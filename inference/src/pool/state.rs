@@ -55,6 +55,8 @@ pub(super) struct State {
     /// Why the last load failed.
     pub(super) fault: Option<String>,
     pub(super) closed: bool,
+    /// Whether somebody stepped back to run those who wait together.
+    pub(super) gathering: bool,
     running: Vec<Running>,
     runs: u64,
 }

@@ -37,7 +37,7 @@ pub(super) struct InPlace(Arc<Shared>);
 
 struct Shared {
     begun: Mutex<Vec<Answer>>,
-    /// Mean time of the first look at an answer, nanoseconds.
+    /// Mean time that was spent on an answer, nanoseconds.
     mean_ns: AtomicU64,
     /// Connections beside it, this one among them.
     open: Arc<AtomicUsize>,
@@ -63,7 +63,7 @@ impl Shared {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for InPlace {
     fn execute(&self, answer: F) {
-        let answer = Answer { work: Box::pin(answer), fresh: Some(Arc::clone(&self.0)) };
+        let answer = Answer { work: Box::pin(answer), shared: Arc::clone(&self.0), spent_ns: 0 };
         if self.0.is_quick() {
             self.0.begun.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
         } else {
@@ -116,21 +116,24 @@ impl InPlace {
 /// One answer in the making.
 struct Answer {
     work: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Where the time of the first look is noted; none after it.
-    fresh: Option<Arc<Shared>>,
+    shared: Arc<Shared>,
+    /// Time spent on it so far, nanoseconds.
+    spent_ns: u64,
 }
 
 impl Future for Answer {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Some(shared) = self.fresh.take() else { return self.look(context) };
         let began = Instant::now();
         let done = self.look(context);
-        let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX).min(QUICK_NS * JUMP_MAX);
-        let mean = shared.mean_ns.load(Relaxed);
-        // A race loses one observation, which changes nothing.
-        shared.mean_ns.store((mean * (WEIGHT - 1) + took) / WEIGHT, Relaxed);
+        let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.spent_ns = self.spent_ns.saturating_add(took).min(QUICK_NS * JUMP_MAX);
+        if done.is_ready() {
+            let mean = self.shared.mean_ns.load(Relaxed);
+            // A race loses one observation, which changes nothing.
+            self.shared.mean_ns.store((mean * (WEIGHT - 1) + self.spent_ns) / WEIGHT, Relaxed);
+        }
         done
     }
 }
