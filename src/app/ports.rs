@@ -6,7 +6,7 @@ use anyhow::Context;
 use axum::Router;
 use inference::{
     Limits,
-    server::{self, Port, oip::Oip, tls::Tls},
+    server::{self, Http, Port, oip::Oip, tls::Tls},
 };
 use tokio::{
     net::TcpListener,
@@ -89,7 +89,11 @@ impl Ports {
             );
             ports.spawn(async move { (names.0, spoken.await) });
             let port = Port::new(pair.http, tls());
-            let spoken = server::serve_http(port, door.over(http.clone()), limits.clone(), closed());
+            let routes = match door.guard() {
+                Some(_) => Http::from(door.over(http.clone())),
+                None => Http::open(http.clone(), oip.clone()),
+            };
+            let spoken = server::serve_http(port, routes, limits.clone(), closed());
             ports.spawn(async move { (names.1, spoken.await) });
         };
         match self.admin {

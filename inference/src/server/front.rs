@@ -1,7 +1,8 @@
-//! The gRPC port: the Open Inference Protocol goes straight to its service, everything else to the router.
+//! The ports: the Open Inference Protocol goes straight to its service, over HTTP its inference does, and everything else
+//! goes to the router.
 //!
 //! A router boxes and clones for every request. Beside a model of a few microseconds that is a good part
-//! of the answer, so the one service that carries such models is reached without it.
+//! of the answer, so what carries such models is reached without it.
 
 use std::{
     convert::Infallible,
@@ -12,10 +13,13 @@ use std::{
 
 use axum::Router;
 use hyper::{
+    Method,
     body::Incoming,
+    header,
     http::{Request, Response},
     service::Service,
 };
+use hyper_util::service::TowerToHyperService;
 use proto::inference::grpc_inference_service_server::{GrpcInferenceServiceServer, SERVICE_NAME};
 use tonic::{body::Body, codegen::BoxFuture, service::Routes};
 use tower::ServiceExt;
@@ -97,6 +101,50 @@ impl Future for Answer {
     }
 }
 
+/// What an HTTP port answers with. A clone serves one connection.
+#[derive(Clone)]
+pub struct Http {
+    routes: TowerToHyperService<Router>,
+    /// Where inference goes past the router.
+    oip: Option<Oip>,
+}
+
+impl From<Router> for Http {
+    fn from(routes: Router) -> Self {
+        Self { routes: TowerToHyperService::new(routes), oip: None }
+    }
+}
+
+impl Http {
+    /// `routes`, of which those of inference do just what `oip` does: nobody is stopped at them.
+    pub fn open(routes: Router, oip: Oip) -> Self {
+        Self { oip: Some(oip), ..Self::from(routes) }
+    }
+}
+
+impl Service<Request<Incoming>> for Http {
+    type Response = Response<axum::body::Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        match self.oip.as_ref().filter(|_| is_inference(&request)) {
+            Some(oip) => {
+                let oip = oip.clone();
+                Box::pin(async move { Ok(oip::direct(oip, request.map(axum::body::Body::new)).await) })
+            }
+            None => Box::pin(self.routes.call(request)),
+        }
+    }
+}
+
+/// Whether `request` needs nothing of the router: its path is plain, and it does not ask for a compressed answer.
+fn is_inference<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST
+        && !request.headers().contains_key(header::ACCEPT_ENCODING)
+        && oip::target(request.uri().path()).is_some()
+}
+
 /// Whether `path` is `/<service>/<method>` of the Open Inference Protocol.
 fn is_oip(path: &str) -> bool {
     let service = path.strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE_NAME));
@@ -105,7 +153,7 @@ fn is_oip(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_oip;
+    use super::*;
 
     #[test]
     fn only_methods_of_the_protocol_take_the_short_way() {
@@ -114,5 +162,23 @@ mod tests {
         assert!(!is_oip("/inference.GRPCInferenceServiceX/ModelInfer"));
         assert!(!is_oip("/manpasik.v1.AiInferenceService/ListModels"));
         assert!(!is_oip("inference.GRPCInferenceService/ModelInfer"));
+    }
+
+    #[test]
+    fn only_plain_inference_goes_past_the_router() {
+        let of = |method: Method, path: &str| {
+            Request::builder().method(method).uri(path).body(()).expect("a request")
+        };
+        assert!(is_inference(&of(Method::POST, "/v2/models/m/infer")));
+        assert!(is_inference(&of(Method::POST, "/v2/models/m/versions/1/infer?x=1")));
+        assert!(!is_inference(&of(Method::GET, "/v2/models/m/infer")));
+        for path in
+            ["/v2/models/a%20b/infer", "/v2/models/m/ready", "/v2/models//infer", "/v2/models/m/n/infer"]
+        {
+            assert!(!is_inference(&of(Method::POST, path)), "{path}");
+        }
+        let mut compressed = of(Method::POST, "/v2/models/m/infer");
+        compressed.headers_mut().insert(header::ACCEPT_ENCODING, header::HeaderValue::from_static("gzip"));
+        assert!(!is_inference(&compressed));
     }
 }

@@ -25,6 +25,7 @@ use tonic::service::Routes;
 
 use self::oip::Oip;
 use crate::Handle;
+pub use front::Http;
 pub use requests::REQUESTS;
 pub use transport::{Port, serve_grpc, serve_http};
 

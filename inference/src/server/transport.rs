@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
-use axum::{BoxError, Router};
+use axum::BoxError;
 use hyper::{
     body::{Body, Incoming},
     http::{Request, Response},
@@ -11,7 +11,6 @@ use hyper::{
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
-    service::TowerToHyperService,
 };
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -25,7 +24,7 @@ use tokio_util::either::Either;
 use tonic::service::Routes;
 
 use super::{
-    front::Front,
+    front::{Front, Http},
     guard::Guard,
     inplace::{InPlace, Open},
     oip::Oip,
@@ -96,15 +95,15 @@ pub async fn serve_grpc(
     serve(port.into(), Front::new(oip, routes, guard), dated, limits, shutdown).await
 }
 
-/// Serves `router` on `port` until `shutdown`, then accepts nothing more and lets every
+/// Serves `routes` on `port` until `shutdown`, then accepts nothing more and lets every
 /// connection finish its requests within the grace period. Both HTTP versions are spoken.
 pub async fn serve_http(
     port: impl Into<Port>,
-    router: Router,
+    routes: impl Into<Http>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    serve(port.into(), TowerToHyperService::new(router), true, limits, shutdown).await
+    serve(port.into(), routes.into(), true, limits, shutdown).await
 }
 
 async fn serve<S, B>(

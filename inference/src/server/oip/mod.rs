@@ -26,6 +26,7 @@ mod typed;
 pub use grpc::{OipService, grpc};
 pub use log::{LogControl, LogSettings};
 pub use rest::rest;
+pub(super) use rest::{direct, target};
 pub use state::{Oip, OipOptions};
 
 /// Name in the server metadata.

@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, header},
-    response::Response,
+    http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 
-use super::{Target, Targeted, path};
+use super::{Target, Targeted, failure, path};
 use crate::{
     Caller, InferError, Route, Served, Terms, TraceContext,
     server::{
@@ -38,10 +38,34 @@ pub(super) async fn infer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, InferError> {
-    let target = path(target)?;
+    noted(&oip, path(target)?, &headers, body).await
+}
+
+/// The same without a router, for a request with a [`target`].
+pub(in crate::server) async fn direct(oip: Oip, request: Request<Body>) -> Response {
+    let (head, body) = request.into_parts();
+    let Some((model, version)) = target(head.uri.path()) else {
+        return failure(StatusCode::NOT_FOUND, "Not Found");
+    };
+    let target = Target { model: model.to_owned(), version: version.map(str::to_owned) };
+    noted(&oip, target, &head.headers, body).await.into_response()
+}
+
+/// Model and version of a path of inference that holds both as they are.
+pub(in crate::server) fn target(path: &str) -> Option<(&str, Option<&str>)> {
+    let named = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
+    let (model, version) = match named.split_once("/versions/") {
+        Some((model, version)) => (model, Some(version)),
+        None => (named, None),
+    };
+    let is_plain = |name: &str| !name.is_empty() && !name.contains(['/', '%']);
+    (is_plain(model) && version.is_none_or(is_plain)).then_some((model, version))
+}
+
+async fn noted(oip: &Oip, target: Target, headers: &HeaderMap, body: Body) -> Result<Response, InferError> {
     let mut known = Known { began: Instant::now(), id: String::new(), times: Times::default() };
     let trace = TraceContext::of(headers.get(TRACEPARENT).map(|header| header.to_str().unwrap_or_default()));
-    let result = answered(&oip, &target, &headers, body, trace, &mut known).await;
+    let result = answered(oip, &target, headers, body, trace, &mut known).await;
     let Known { began, id, times } = known;
     let noted = Noted { rpc: "infer", id: &id, model: &target.model, trace, began };
     requests::ended(&noted, result.as_ref().err().map(InferError::code), &times);

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
 
+pub(in crate::server) use self::infer::{direct, target};
 use super::{Oip, SERVER, config, describe};
 use crate::{InferError, ModelState, server::encoding};
 
