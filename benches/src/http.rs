@@ -1,23 +1,27 @@
 //! Load over HTTP/1.1: every request in flight has a connection of its own, which it keeps.
+//!
+//! A request is bytes that were made once, and of an answer only the head is parsed: whoever is measured shares the
+//! machine with this.
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context, ensure};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{
-    Method, Request, Uri,
-    body::Incoming,
-    client::conn::http1::{SendRequest, handshake},
-    header,
+use anyhow::{Context, bail, ensure};
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
 };
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
     load::{ANSWER_TIMEOUT, Ask, closed, open},
     stats::Phase,
 };
+
+/// Fields that the head of an answer may have.
+const FIELDS_MAX: usize = 64;
+/// Largest answer.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// One request, made once and sent again and again.
 #[derive(Debug, Clone)]
@@ -51,37 +55,40 @@ impl Call {
 
     /// Sends it once and gives the body of the answer, which must be one of success.
     pub async fn once(&self) -> anyhow::Result<Bytes> {
-        OverHttp { call: self.clone(), connection: None }.answer().await
+        OverHttp { address: self.address, request: self.request(), connection: None }.answer().await
     }
 
     fn askers(&self, count: usize) -> Vec<impl Ask + use<>> {
-        (0..count).map(|_| OverHttp { call: self.clone(), connection: None }).collect()
+        let request = self.request();
+        let asker = |_| OverHttp { address: self.address, request: request.clone(), connection: None };
+        (0..count).map(asker).collect()
     }
 
-    fn request(&self) -> anyhow::Result<Request<Full<Bytes>>> {
-        let uri: Uri = self.path.parse().with_context(|| format!("`{}` is no path", self.path))?;
-        let mut request =
-            Request::builder().method(Method::POST).uri(uri).header(header::HOST, self.address.to_string());
-        for (name, value) in &self.headers {
-            request = request.header(*name, value);
-        }
-        Ok(request.body(Full::new(self.body.clone()))?)
+    fn request(&self) -> Bytes {
+        let Self { address, path, headers, body } = self;
+        let fields: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let length = body.len();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: {address}\r\n{fields}content-length: {length}\r\n\r\n");
+        [head.as_bytes(), body].concat().into()
     }
 }
 
 /// Whether `GET path` is answered with success.
 pub async fn is_ready(address: SocketAddr, path: &str) -> bool {
     let ask = async {
-        let request = Request::get(path).header(header::HOST, address.to_string());
-        let response = connect(address).await?.send_request(request.body(Full::default())?).await?;
-        anyhow::Ok(response.status().is_success())
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        let mut connection = Connection::open(address).await?;
+        connection.stream.write_all(request.as_bytes()).await?;
+        anyhow::Ok(connection.head().await?.status)
     };
-    matches!(timeout(Duration::from_secs(2), ask).await, Ok(Ok(true)))
+    matches!(timeout(Duration::from_secs(2), ask).await, Ok(Ok(200)))
 }
 
 struct OverHttp {
-    call: Call,
-    connection: Option<SendRequest<Full<Bytes>>>,
+    address: SocketAddr,
+    request: Bytes,
+    connection: Option<Connection>,
 }
 
 impl Ask for OverHttp {
@@ -95,40 +102,104 @@ impl OverHttp {
         // What fails leaves its connection in an unknown state.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(self.call.address).await?,
+            None => Connection::open(self.address).await?,
         };
-        let exchange = async {
-            connection.ready().await?;
-            let response = connection.send_request(self.call.request()?).await?;
-            let status = response.status();
-            let body = <Incoming as BodyExt>::collect(response.into_body()).await?.to_bytes();
-            ensure!(status.is_success(), "answered {status}: {}", String::from_utf8_lossy(&body));
-            ensure!(!body.is_empty(), "the answer is empty");
-            anyhow::Ok(body)
-        };
-        let body = timeout(ANSWER_TIMEOUT, exchange).await.context("no answer in time")??;
-        self.connection = Some(connection);
+        let exchange = connection.exchange(&self.request);
+        let (head, body) = timeout(ANSWER_TIMEOUT, exchange).await.context("no answer in time")??;
+        if head.stays {
+            self.connection = Some(connection);
+        }
+        let status = head.status;
+        ensure!((200..300).contains(&status), "answered {status}: {}", String::from_utf8_lossy(&body));
+        ensure!(!body.is_empty(), "the answer is empty");
         Ok(body)
     }
 }
 
-async fn connect(address: SocketAddr) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-    let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    // It ends when the sender is dropped.
-    tokio::spawn(connection);
-    Ok(sender)
+/// What the head of an answer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Head {
+    status: u16,
+    /// Bytes of the body, where it says so.
+    length: Option<usize>,
+    /// Whether another request may follow on the connection.
+    stays: bool,
+}
+
+struct Connection {
+    stream: TcpStream,
+    /// What was read and not yet used.
+    unread: BytesMut,
+}
+
+impl Connection {
+    async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream =
+            TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, unread: BytesMut::with_capacity(4096) })
+    }
+
+    async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<(Head, Bytes)> {
+        self.stream.write_all(request).await?;
+        let head = self.head().await?;
+        let length = head.length.context("the answer does not say how long it is")?;
+        ensure!(length <= ANSWER_BYTES_MAX, "an answer of {length} bytes is too long");
+        while self.unread.len() < length {
+            self.read().await?;
+        }
+        Ok((head, self.unread.split_to(length).freeze()))
+    }
+
+    async fn head(&mut self) -> anyhow::Result<Head> {
+        loop {
+            if let Some((head, bytes)) = head(&self.unread)? {
+                self.unread.advance(bytes);
+                return Ok(head);
+            }
+            self.read().await?;
+        }
+    }
+
+    async fn read(&mut self) -> anyhow::Result<()> {
+        if self.stream.read_buf(&mut self.unread).await? == 0 {
+            bail!("the connection was closed before the answer was whole");
+        }
+        Ok(())
+    }
+}
+
+/// The head that `bytes` begin with and its length, once it is whole.
+fn head(bytes: &[u8]) -> anyhow::Result<Option<(Head, usize)>> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut fields);
+    let httparse::Status::Complete(end) = response.parse(bytes)? else { return Ok(None) };
+    let status = response.code.context("an answer without a status")?;
+    let field = |name: &str| response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+    let length = field("content-length")
+        .map(|field| std::str::from_utf8(field.value)?.parse().map_err(anyhow::Error::from));
+    let stays = field("connection").is_none_or(|field| !field.value.eq_ignore_ascii_case(b"close"));
+    Ok(Some((Head { status, length: length.transpose()?, stays }, end)))
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-    };
+    use tokio::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn a_head_is_read_once_it_is_whole() {
+        let whole = b"HTTP/1.1 503 Busy\r\nContent-Length: 12\r\nConnection: close\r\n\r\nrest";
+        let end = whole.len() - 4;
+        assert!((0..end).all(|length| head(&whole[..length]).expect("a part of a head").is_none()));
+        let want = Head { status: 503, length: Some(12), stays: false };
+        assert_eq!(head(whole).expect("a head"), Some((want, end)));
+        let chunked = head(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").expect("a head");
+        assert_eq!(chunked.map(|(head, _)| (head.length, head.stays)), Some((None, true)));
+        assert!(head(b"SSH-2.0-server\r\n").is_err());
+        assert!(head(b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n").is_err());
+    }
 
     /// A server that answers every request on every connection with `status`.
     async fn server(status: &'static str) -> SocketAddr {

@@ -9,6 +9,7 @@ mod collector;
 pub mod echo;
 pub mod fairness;
 pub mod http;
+mod lane;
 pub mod load;
 pub mod overload;
 pub mod peers;

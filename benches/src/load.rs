@@ -2,7 +2,8 @@
 //! answered; or open, where requests are due at set times, and a late answer makes no later request look quick.
 //!
 //! The generator shares the machine with what it measures, so it spends as little as it can: the
-//! request is encoded once and the same bytes are sent each time. Answers are decoded.
+//! request is encoded once and the same bytes are sent each time. Answers are decoded. In a closed loop over gRPC all
+//! that is in flight on a connection is the work of one task (`lane`).
 
 use std::{
     net::SocketAddr,
@@ -22,14 +23,17 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::stats::{Phase, histogram, record};
+use crate::{
+    lane::Lane,
+    stats::{Phase, histogram, record},
+};
 
 /// Longest wait for one answer.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Most requests of an open loop on their way at a time.
 pub const OPEN_MAX: usize = 256;
-/// Bytes in front of every message: a flag for compression and the length.
-const PREFIX_BYTES: usize = 5;
+/// Bytes in front of every message of gRPC: a flag for compression and the length.
+pub(crate) const PREFIX_BYTES: usize = 5;
 
 /// A client of one server, over its own connections.
 #[derive(Clone)]
@@ -55,7 +59,19 @@ impl Target {
         in_flight: usize,
         duration: Duration,
     ) -> anyhow::Result<Phase> {
-        closed(self.askers(request, in_flight), duration).await
+        let count = self.channels.len().min(in_flight);
+        let mut lanes = Vec::with_capacity(count);
+        for lane in 0..count {
+            let share = in_flight / count + usize::from(lane < in_flight % count);
+            lanes.push(Lane::connect(self.address, framed(request), share).await?);
+        }
+        let start = Instant::now();
+        let until = start + duration;
+        let mut tasks = JoinSet::new();
+        for lane in lanes {
+            tasks.spawn(lane.run(until));
+        }
+        gathered(tasks, start).await
     }
 
     /// Sends `rate` requests a second for `duration`, each when it is due, while fewer than [`OPEN_MAX`] are on their
