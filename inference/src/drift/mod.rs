@@ -10,7 +10,7 @@ mod sketch;
 mod window;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -127,7 +127,8 @@ impl Drift {
     pub(crate) fn start(all: Thresholds, told: Box<dyn Fn(Closed) + Send>) -> std::io::Result<Self> {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let thresholds = Arc::new(Mutex::new(Settings { all, own: HashMap::new() }));
-        let watch = Watch { windows: BTreeMap::new(), thresholds: Arc::clone(&thresholds), told };
+        let (windows, alarming) = (BTreeMap::new(), BTreeSet::new());
+        let watch = Watch { windows, alarming, thresholds: Arc::clone(&thresholds), told };
         thread::Builder::new().name("drift".into()).spawn(move || watch.run(waiting))?;
         metrics::describe_gauge!(INDEX, "Population stability index of the last window");
         metrics::describe_gauge!(DISTANCE, "Kolmogorov-Smirnov distance of the last window");
@@ -157,6 +158,8 @@ type Key = (String, String, String);
 /// The thread's own.
 struct Watch {
     windows: BTreeMap<Key, Window>,
+    /// Columns that were beyond their thresholds in the last window.
+    alarming: BTreeSet<(Key, String)>,
     thresholds: Arc<Mutex<Settings>>,
     told: Box<dyn Fn(Closed) + Send>,
 }
@@ -209,38 +212,50 @@ impl Watch {
         *window = Window::new(&ground.layout);
         let (model, version) = (ground.model.clone(), ground.version.clone());
         let closed = Closed { model, version, cohort, rows, figures };
-        tell(&closed);
+        tell(&closed, &mut self.alarming);
         (self.told)(closed);
     }
 }
 
-/// Gauges, and a line for each alarm.
-fn tell(closed: &Closed) {
+/// Gauges, and a line where an alarm begins or ends; one that goes on from window to window is told once.
+fn tell(closed: &Closed, alarming: &mut BTreeSet<(Key, String)>) {
     let Closed { model, version, cohort, rows, figures } = closed;
-    let cohort = cohort.map_or_else(|| "all".to_owned(), |cohort| cohort.name());
+    let of = cohort.map(|cohort| cohort.name()).unwrap_or_default();
+    let cohort = if of.is_empty() { "all" } else { &of };
     for Figure { column, values: _, index, distance, medians, alarm } in figures {
         let labels = [
             ("model", model.clone()),
             ("version", version.clone()),
-            ("cohort", cohort.clone()),
+            ("cohort", cohort.to_owned()),
             ("feature", column.clone()),
         ];
         metrics::gauge!(INDEX, &labels).set(*index);
         metrics::gauge!(DISTANCE, &labels).set(*distance);
+        let key = ((model.clone(), version.clone(), of.clone()), column.clone());
         if *alarm {
             metrics::counter!(ALARMS, "model" => model.clone(), "version" => version.clone()).increment(1);
-            tracing::warn!(
-                model,
-                version,
-                cohort,
-                feature = column,
-                rows,
-                index,
-                distance,
-                training_median = medians.0,
-                median = medians.1,
-                "drift: no longer like training"
-            );
+        }
+        macro_rules! line {
+            ($level:ident, $text:literal) => {
+                tracing::$level!(
+                    model,
+                    version,
+                    cohort,
+                    feature = column,
+                    rows,
+                    index,
+                    distance,
+                    training_median = medians.0,
+                    median = medians.1,
+                    $text
+                )
+            };
+        }
+        let changed = if *alarm { alarming.insert(key) } else { alarming.remove(&key) };
+        match (changed, *alarm) {
+            (true, true) => line!(warn, "drift: no longer like training"),
+            (true, false) => line!(info, "drift: like training again"),
+            (false, _) => {}
         }
     }
 }

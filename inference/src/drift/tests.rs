@@ -45,6 +45,7 @@ fn month(tsh: impl Fn(usize) -> f32) -> Vec<Closed> {
     let (heard, settings) = (Arc::clone(&told), Settings { all: THRESHOLDS, own: HashMap::new() });
     let mut watch = Watch {
         windows: BTreeMap::new(),
+        alarming: BTreeSet::new(),
         thresholds: Arc::new(Mutex::new(settings)),
         told: Box::new(move |closed| heard.lock().expect("sound").push(closed)),
     };

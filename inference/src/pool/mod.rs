@@ -460,4 +460,22 @@ mod tests {
         assert_eq!(cores.spare(), 2);
         drop(waiting);
     }
+
+    #[test]
+    fn a_worker_with_more_to_do_keeps_its_core() {
+        let cores = Arc::new(Cores::new(2));
+        let (flooded, steady) = (shared(&cores), shared(&cores));
+        let waiting: Vec<_> = (0..3).map(|_| enqueue(&flooded, 16)).chain([enqueue(&steady, 16)]).collect();
+        let (first, theirs) = (turn(&flooded), turn(&steady));
+        let mut more = enqueue(&steady, 16);
+        assert!(!flooded.take_core(&flooded.lock()), "both cores compute");
+        assert!(steady.run_turn(theirs));
+        assert!(
+            more.try_recv().is_ok_and(|answer| answer.is_ok()),
+            "without giving the core back in between"
+        );
+        assert_eq!(cores.spare(), 1, "but then");
+        assert!(flooded.run_turn(first));
+        drop(waiting);
+    }
 }

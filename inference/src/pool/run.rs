@@ -76,13 +76,32 @@ impl Pool {
         self.wake.notify_one();
     }
 
-    /// Runs a worker's turn; false when the turn took so long that the worker was replaced.
-    pub(crate) fn run_turn(&self, turn: Turn) -> bool {
-        let mine = self.run(turn).mine;
-        if mine {
-            self.cores.end(self.source.threads);
+    /// Runs a worker's turn, and those that follow at once; false when a turn took so long that the worker was replaced.
+    pub(crate) fn run_turn(&self, mut turn: Turn) -> bool {
+        loop {
+            if !self.run(turn).mine {
+                return false;
+            }
+            match self.next_turn() {
+                Some(next) => turn = next,
+                None => {
+                    self.cores.end(self.source.threads);
+                    return true;
+                }
+            }
         }
-        mine
+    }
+
+    /// The next turn of a worker that has just ended one, on the core that it has. A model may compute with one instance
+    /// at any time: were the core given back in between, another model's further instance would take it, and both would
+    /// compute.
+    fn next_turn(&self) -> Option<Turn> {
+        let (mut state, now) = (self.lock(), Instant::now());
+        let goes_on = !state.computes() && state.missing == 0 && !state.idle.is_empty();
+        if !goes_on || state.queue.is_empty() || self.linger(&state, now).is_some() {
+            return None;
+        }
+        self.take_turn(&mut state, true, now)
     }
 
     /// Runs a turn and answers its waiters.
