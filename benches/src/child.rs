@@ -8,6 +8,14 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use tokio::time::sleep;
+
+/// Part of one core that a server at rest may take, how long that is looked at, and how long it is waited for.
+const IDLE_SHARE: f64 = 0.1;
+const SETTLE_STEP: Duration = Duration::from_secs(1);
+const SETTLE_MAX: Duration = Duration::from_secs(30);
+/// Ticks of a processor's clock in a second, as Linux counts them for programs.
+const TICKS_PER_S: f64 = 100.0;
 
 /// A server process; killed when dropped.
 pub struct Server {
@@ -43,6 +51,35 @@ impl Server {
     pub fn resident_bytes(&self) -> Option<u64> {
         resident_bytes(self.child.id())
     }
+
+    /// Waits until it does nothing any more.
+    pub async fn settle(&self) {
+        settled(|| cpu_s(self.child.id()).unwrap_or_default()).await;
+    }
+}
+
+/// Waits until what has spent so many seconds on the processor does nothing any more: what is still done after a start is
+/// not part of an answer.
+pub(crate) async fn settled(cpu_s: impl Fn() -> f64) {
+    let (began, mut busy) = (Instant::now(), f64::INFINITY);
+    while busy > IDLE_SHARE && began.elapsed() < SETTLE_MAX {
+        let (before, since) = (cpu_s(), Instant::now());
+        sleep(SETTLE_STEP).await;
+        busy = (cpu_s() - before) / since.elapsed().as_secs_f64();
+    }
+}
+
+/// Time that a process has spent on the processor, seconds; `None` where the system does not say.
+pub(crate) fn cpu_s(process: u32) -> Option<f64> {
+    let fields = stat(process)?;
+    // User and system time: fields 14 and 15 of the line, counted from its first.
+    Some((fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?) / TICKS_PER_S)
+}
+
+/// What the system says of a process behind its name, which is in brackets and may hold anything.
+pub(crate) fn stat(process: u32) -> Option<Vec<String>> {
+    let line = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    Some(line.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect())
 }
 
 /// Resident memory of a process, bytes; `None` where the system does not say.

@@ -116,12 +116,19 @@ impl OverHttp {
     }
 }
 
+/// How long a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    Known(usize),
+    /// As the chunks say that it comes in.
+    Chunks,
+}
+
 /// What the head of an answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Head {
     status: u16,
-    /// Bytes of the body, where it says so.
-    length: Option<usize>,
+    length: Length,
     /// Whether another request may follow on the connection.
     stays: bool,
 }
@@ -143,12 +150,39 @@ impl Connection {
     async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<(Head, Bytes)> {
         self.stream.write_all(request).await?;
         let head = self.head().await?;
-        let length = head.length.context("the answer does not say how long it is")?;
-        ensure!(length <= ANSWER_BYTES_MAX, "an answer of {length} bytes is too long");
+        let body = match head.length {
+            Length::Known(length) => self.take(length).await?.freeze(),
+            Length::Chunks => self.chunks().await?,
+        };
+        Ok((head, body))
+    }
+
+    async fn chunks(&mut self) -> anyhow::Result<Bytes> {
+        let mut whole = BytesMut::new();
+        loop {
+            match httparse::parse_chunk_size(&self.unread) {
+                Ok(httparse::Status::Complete((head, size))) => {
+                    self.unread.advance(head);
+                    whole.unsplit(self.take(usize::try_from(size)?).await?);
+                    ensure!(whole.len() <= ANSWER_BYTES_MAX, "the answer is too long");
+                    // Each chunk ends with an empty line, and the one without bytes is the last.
+                    self.take(2).await?;
+                    if size == 0 {
+                        return Ok(whole.freeze());
+                    }
+                }
+                Ok(httparse::Status::Partial) => self.read().await?,
+                Err(_) => bail!("the answer has a chunk without a size"),
+            }
+        }
+    }
+
+    async fn take(&mut self, length: usize) -> anyhow::Result<BytesMut> {
+        ensure!(length <= ANSWER_BYTES_MAX, "{length} bytes are too long an answer");
         while self.unread.len() < length {
             self.read().await?;
         }
-        Ok((head, self.unread.split_to(length).freeze()))
+        Ok(self.unread.split_to(length))
     }
 
     async fn head(&mut self) -> anyhow::Result<Head> {
@@ -176,10 +210,15 @@ fn head(bytes: &[u8]) -> anyhow::Result<Option<(Head, usize)>> {
     let httparse::Status::Complete(end) = response.parse(bytes)? else { return Ok(None) };
     let status = response.code.context("an answer without a status")?;
     let field = |name: &str| response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
-    let length = field("content-length")
-        .map(|field| std::str::from_utf8(field.value)?.parse().map_err(anyhow::Error::from));
-    let stays = field("connection").is_none_or(|field| !field.value.eq_ignore_ascii_case(b"close"));
-    Ok(Some((Head { status, length: length.transpose()?, stays }, end)))
+    let says = |name: &str, value: &str| {
+        field(name).is_some_and(|field| field.value.eq_ignore_ascii_case(value.as_bytes()))
+    };
+    let length = match field("content-length") {
+        Some(field) => Length::Known(std::str::from_utf8(field.value)?.parse()?),
+        None if says("transfer-encoding", "chunked") => Length::Chunks,
+        None => bail!("the answer does not say how long it is"),
+    };
+    Ok(Some((Head { status, length, stays: !says("connection", "close") }, end)))
 }
 
 #[cfg(test)]
@@ -193,24 +232,30 @@ mod tests {
         let whole = b"HTTP/1.1 503 Busy\r\nContent-Length: 12\r\nConnection: close\r\n\r\nrest";
         let end = whole.len() - 4;
         assert!((0..end).all(|length| head(&whole[..length]).expect("a part of a head").is_none()));
-        let want = Head { status: 503, length: Some(12), stays: false };
+        let want = Head { status: 503, length: Length::Known(12), stays: false };
         assert_eq!(head(whole).expect("a head"), Some((want, end)));
         let chunked = head(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").expect("a head");
-        assert_eq!(chunked.map(|(head, _)| (head.length, head.stays)), Some((None, true)));
+        assert_eq!(chunked.map(|(head, _)| (head.length, head.stays)), Some((Length::Chunks, true)));
+        assert!(head(b"HTTP/1.1 200 OK\r\n\r\n").is_err(), "nothing says where it ends");
         assert!(head(b"SSH-2.0-server\r\n").is_err());
         assert!(head(b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n").is_err());
     }
 
     /// A server that answers every request on every connection with `status`.
     async fn server(status: &'static str) -> SocketAddr {
+        answers(format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}")).await
+    }
+
+    /// A server that says the same to every request.
+    async fn answers(answer: String) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
+                let answer = answer.clone();
                 tokio::spawn(async move {
                     let mut request = [0; 4096];
                     while stream.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {
-                        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}");
                         stream.write_all(answer.as_bytes()).await.expect("written");
                     }
                 });
@@ -233,6 +278,20 @@ mod tests {
         assert!(ill.latency_us.is_empty() && ill.errors > 0);
         assert!(call(address).once().await.expect_err("503").to_string().contains("503"));
         assert!(!is_ready(address, "/ready").await && is_ready(server("200 OK").await, "/ready").await);
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_come_in_chunks() {
+        let address = answers(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n{\"a\r\n4;x=1\r\n\":1}\r\n0\r\n\r\n"
+                .into(),
+        );
+        let call = call(address.await);
+        assert_eq!(call.once().await.expect("whole"), "{\"a\":1}");
+        let phase = call.closed_loop(2, Duration::from_millis(40)).await.expect("ran");
+        assert!(phase.latency_us.len() > 2 && phase.errors == 0, "the connections go on");
+        let broken = answers("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nmany\r\n".into()).await;
+        assert!(self::call(broken).once().await.is_err());
     }
 
     #[tokio::test]

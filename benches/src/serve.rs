@@ -95,6 +95,8 @@ pub async fn run(
         return Ok(report);
     }
     let (ours, echo) = (start(&options.server)?, start(&options.echo)?);
+    progress("waiting for the server to rest");
+    ours.settle().await;
     let pair = Pair::connect(&ours, &echo).await?;
     if options.wants("unary") {
         report.rows.extend(unary(&pair, options, &progress).await?);

@@ -178,10 +178,17 @@ fn ours(options: &Options) -> Peer {
     }
 }
 
-/// One round of one system.
+/// One round of one system. It is asked to end also when it could not be measured, or it might leave processes behind that
+/// keep its ports.
 async fn measured(options: &Options, peer: &Peer) -> anyhow::Result<Measured> {
     let system = start(options, peer).await?;
     system.settle().await;
+    let measured = asked(options, peer, &system).await;
+    system.stop().await;
+    measured
+}
+
+async fn asked(options: &Options, peer: &Peer, system: &System) -> anyhow::Result<Measured> {
     let mut measured = Measured {
         startup_s: system.startup.as_secs_f64(),
         idle_mib: system.memory_mib(),
@@ -191,7 +198,7 @@ async fn measured(options: &Options, peer: &Peer) -> anyhow::Result<Measured> {
         let levels: &[usize] = if model == "image" { &IMAGE_LEVELS } else { &LEVELS };
         // The image model is asked the natural way only: as JSON a picture is two megabytes of digits.
         for way in if model == "image" { &ways[..1.min(ways.len())] } else { &ways[..] } {
-            let request = Request::new(options, &system, way, model).await?;
+            let request = Request::new(options, system, way, model).await?;
             request.load(levels[0], options.phase / 2).await?;
             for in_flight in levels {
                 let before = system.cpu_s();
@@ -202,7 +209,6 @@ async fn measured(options: &Options, peer: &Peer) -> anyhow::Result<Measured> {
         }
     }
     measured.loaded_mib = system.memory_mib();
-    system.stop().await;
     Ok(measured)
 }
 

@@ -13,7 +13,10 @@ use std::{
 use anyhow::{Context, bail};
 use tokio::time::sleep;
 
-use crate::http::is_ready;
+use crate::{
+    child::{cpu_s, settled, stat},
+    http::is_ready,
+};
 
 /// Longest wait until a system is ready.
 const START_MAX: Duration = Duration::from_secs(120);
@@ -21,12 +24,6 @@ const START_MAX: Duration = Duration::from_secs(120);
 const STOP_MAX: Duration = Duration::from_secs(12);
 /// How often either is looked for.
 const STEP: Duration = Duration::from_millis(10);
-/// Part of one core that a system at rest may take, how long that is looked at, and how long it is waited for.
-const IDLE_SHARE: f64 = 0.1;
-const SETTLE_STEP: Duration = Duration::from_secs(1);
-const SETTLE_MAX: Duration = Duration::from_secs(20);
-/// Ticks of a processor's clock in a second, as Linux counts them for programs.
-const TICKS_PER_S: f64 = 100.0;
 
 /// See the module; everything is killed when it is dropped.
 pub(super) struct System {
@@ -69,14 +66,9 @@ impl System {
         Ok(system)
     }
 
-    /// Waits until it does nothing any more: what is still done after a start is not part of an answer.
+    /// Waits until it does nothing any more.
     pub(super) async fn settle(&self) {
-        let (began, mut busy) = (Instant::now(), f64::INFINITY);
-        while busy > IDLE_SHARE && began.elapsed() < SETTLE_MAX {
-            let (before, since) = (self.cpu_s(), Instant::now());
-            sleep(SETTLE_STEP).await;
-            busy = (self.cpu_s() - before) / since.elapsed().as_secs_f64();
-        }
+        settled(|| self.cpu_s()).await;
     }
 
     /// Memory that it holds, MiB; what processes share is counted once.
@@ -91,12 +83,7 @@ impl System {
 
     /// Time that its processes have spent on the processor, seconds.
     pub(super) fn cpu_s(&self) -> f64 {
-        let ticks = |process: &u32| -> Option<f64> {
-            let fields = stat(*process)?;
-            // User and system time: fields 14 and 15 of the line, counted from its first.
-            Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
-        };
-        self.processes().iter().filter_map(ticks).sum::<f64>() / TICKS_PER_S
+        self.processes().iter().filter_map(|process| cpu_s(*process)).sum()
     }
 
     /// The process and all below it.
@@ -141,12 +128,6 @@ impl Drop for System {
         self.signal("-KILL");
         let _ = self.child.wait();
     }
-}
-
-/// What the system says of a process behind its name, which is in brackets and may hold anything.
-fn stat(process: u32) -> Option<Vec<String>> {
-    let line = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    Some(line.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect())
 }
 
 fn free_port() -> anyhow::Result<u16> {
