@@ -47,7 +47,7 @@ struct Call {
 }
 
 /// Latencies and failures.
-type Measured = (Histogram<u64>, u64);
+pub(crate) type Measured = (Histogram<u64>, u64);
 
 impl Lane {
     /// Connects to `address`, to send `message` to `ModelInfer` with `in_flight` outstanding.
@@ -69,17 +69,21 @@ impl Lane {
     }
 
     /// Asks over and over until then, and waits for what is still on its way.
-    pub(crate) async fn run(self, until: Instant) -> Measured {
+    ///
+    /// # Errors
+    /// The connection ended before: what was measured would be of fewer requests in flight than it says.
+    pub(crate) async fn run(self, until: Instant) -> anyhow::Result<Measured> {
         let Self { sender, mut connection, call, in_flight } = self;
         let measured = Mutex::new((histogram(), 0));
         let slot = |_| one_after_another(sender.clone(), &call, until, &measured);
         let mut slots: FuturesUnordered<_> = (0..in_flight).map(slot).collect();
         drop(sender);
-        let mut over = false;
+        let (mut over, mut cut) = (false, false);
         let all = poll_fn(|context| {
             loop {
                 // How it ended, every slot hears for itself.
                 over = over || Pin::new(&mut connection).poll(context).is_ready();
+                cut = cut || (over && Instant::now() < until);
                 let mut goes_on = false;
                 while let Poll::Ready(ended) = slots.poll_next_unpin(context) {
                     if ended.is_none() {
@@ -95,8 +99,9 @@ impl Lane {
         let in_time = timeout_at((until + ANSWER_TIMEOUT).into(), all).await.is_ok();
         let late = if in_time { 0 } else { slots.len() as u64 };
         drop(slots);
+        ensure!(!cut, "the server ended a connection in the middle of a phase");
         let (latency_us, errors) = measured.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (latency_us, errors + late)
+        Ok((latency_us, errors + late))
     }
 }
 

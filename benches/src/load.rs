@@ -24,7 +24,7 @@ use tonic::{
 };
 
 use crate::{
-    lane::Lane,
+    lane::{Lane, Measured},
     stats::{Phase, histogram, record},
 };
 
@@ -115,7 +115,7 @@ pub async fn closed<A: Ask>(askers: Vec<A>, duration: Duration) -> anyhow::Resul
     let until = start + duration;
     let mut tasks = JoinSet::new();
     for asker in askers {
-        tasks.spawn(one_loop(asker, until));
+        tasks.spawn(async move { Ok(one_loop(asker, until).await) });
     }
     gathered(tasks, start).await
 }
@@ -128,19 +128,17 @@ pub async fn open<A: Ask>(askers: Vec<A>, rate: f64, duration: Duration) -> anyh
     let step = between * u32::try_from(askers.len()).context("too many askers")?;
     let mut tasks = JoinSet::new();
     for (asker, turn) in askers.into_iter().zip(0..) {
-        tasks.spawn(on_time(asker, Due { first: start + between * turn, step, until }));
+        let due = Due { first: start + between * turn, step, until };
+        tasks.spawn(async move { Ok(on_time(asker, due).await) });
     }
     gathered(tasks, start).await
 }
 
 /// What all tasks of a phase measured.
-async fn gathered(
-    mut tasks: JoinSet<(hdrhistogram::Histogram<u64>, u64)>,
-    start: Instant,
-) -> anyhow::Result<Phase> {
+async fn gathered(mut tasks: JoinSet<anyhow::Result<Measured>>, start: Instant) -> anyhow::Result<Phase> {
     let (mut latency_us, mut errors) = (histogram(), 0);
     while let Some(result) = tasks.join_next().await {
-        let (part, failed) = result.context("a load task failed")?;
+        let (part, failed) = result.context("a load task failed")??;
         latency_us.add(&part).context("histograms differ")?;
         errors += failed;
     }
@@ -157,7 +155,7 @@ pub async fn channel(address: SocketAddr) -> anyhow::Result<Channel> {
         .with_context(|| format!("cannot connect to {address}"))
 }
 
-async fn one_loop(mut asker: impl Ask, until: Instant) -> (hdrhistogram::Histogram<u64>, u64) {
+async fn one_loop(mut asker: impl Ask, until: Instant) -> Measured {
     let (mut latency_us, mut errors) = (histogram(), 0);
     while Instant::now() < until {
         let start = Instant::now();
@@ -176,7 +174,7 @@ struct Due {
     until: Instant,
 }
 
-async fn on_time(mut asker: impl Ask, due: Due) -> (hdrhistogram::Histogram<u64>, u64) {
+async fn on_time(mut asker: impl Ask, due: Due) -> Measured {
     let (mut latency_us, mut errors) = (histogram(), 0);
     let mut at = due.first;
     while at < due.until {

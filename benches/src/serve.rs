@@ -164,6 +164,7 @@ impl Pair {
             let ours = self.ours.closed_loop(request, in_flight, phase).await?;
             let echo = self.echo.closed_loop(request, in_flight, phase).await?;
             anyhow::ensure!(ours.errors == 0, "the server under test answered {} errors", ours.errors);
+            anyhow::ensure!(echo.errors == 0, "the echo answered {} errors", echo.errors);
             results.push((ours, echo));
         }
         Ok(results)

@@ -58,6 +58,7 @@ impl System {
                 bail!("it ended before it was ready: {status}");
             }
             if began.elapsed() > START_MAX {
+                system.stop().await;
                 bail!("it was not ready within {} s", START_MAX.as_secs());
             }
             sleep(STEP).await;

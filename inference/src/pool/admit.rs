@@ -1,6 +1,9 @@
 //! Admission: who runs at once, who may wait and for how long, and who is refused, with the time to come back.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::MutexGuard,
+    time::{Duration, Instant},
+};
 
 use models::{Tensor, bundle::QueueConfig};
 use tokio::{sync::oneshot, time::timeout_at};
@@ -14,6 +17,9 @@ use crate::{
     queue::{Entry, Outcome},
     queues,
 };
+
+/// Who has less time than this waits for nobody.
+const HURRY: Duration = Duration::from_millis(10);
 
 /// A checked request on its way into a pool.
 pub(crate) struct Call {
@@ -30,8 +36,6 @@ pub(super) enum Admitted {
     Now(OwnTurn),
     /// It waits for a batch.
     Queued(Place),
-    /// It waits for others to come, and runs them.
-    Gathers(Place),
     /// It makes a batch full that somebody gathers, and runs it.
     Helps(Place),
 }
@@ -57,17 +61,25 @@ impl Pool {
         }
         let mut state = self.lock();
         self.check_open(&state)?;
-        let at_once =
-            state.queue.is_empty() && !state.idle.is_empty() && self.is_quick(call.rows, call.bucket);
-        let gathers = at_once && self.gathering.begins(self.costs.of(call.bucket));
+        let bytes = call.tensors.iter().map(|tensor| tensor.data().len()).sum();
+        // Who is gathered for has not begun, so that nobody is overtaken who would not rather wait.
+        let at_once = (state.queue.is_empty() || state.gathering)
+            && !state.idle.is_empty()
+            && self.is_quick(call.rows, call.bucket);
+        let room = self.check_room(&state, call.terms.priority, call.bucket, bytes);
+        let gathers = at_once
+            && room.is_ok()
+            && self.is_patient(&call.terms, deadline.saturating_duration_since(now))
+            && (state.gathering || self.gathering.begins(self.costs.of(call.bucket)));
         if at_once && !gathers {
             let turn =
                 state.begin_own(Part { tensors: call.tensors, rows: call.rows, bucket: call.bucket }, now);
             return turn.map(Admitted::Now).ok_or_else(|| self.failed());
         }
-        let bytes = call.tensors.iter().map(|tensor| tensor.data().len()).sum();
-        self.check_room(&state, call.terms.priority, call.bucket, bytes)?;
-        self.check_time(&state, &call, deadline.saturating_duration_since(now))?;
+        if !gathers {
+            room?;
+            self.check_time(&state, &call, deadline.saturating_duration_since(now))?;
+        }
         let (reply, answer) = oneshot::channel();
         let Call {
             tensors,
@@ -81,12 +93,7 @@ impl Pool {
         let expires = expires.filter(|expires| !self.batch.delays && *expires < deadline);
         let place = Place { place, expires, answer };
         if gathers {
-            state.gathering = true;
-            return Ok(Admitted::Gathers(place));
-        }
-        if state.gathering {
-            let full = state.queue.rows(bucket) >= self.batch.rows_max;
-            return Ok(if full { Admitted::Helps(place) } else { Admitted::Queued(place) });
+            return Ok(self.joined(state, place, bucket));
         }
         let idle = !state.idle.is_empty();
         drop(state);
@@ -94,6 +101,23 @@ impl Pool {
             self.wake.notify_one();
         }
         Ok(Admitted::Queued(place))
+    }
+
+    /// How a request goes on that waits with others: it makes their batch full, or the first of them has somebody run it.
+    fn joined(&self, mut state: MutexGuard<'_, State>, place: Place, bucket: usize) -> Admitted {
+        if state.queue.rows(bucket) >= self.batch.rows_max {
+            self.gathering.came(state.queue.depth());
+            return Admitted::Helps(place);
+        }
+        let is_first = !std::mem::replace(&mut state.gathering, true);
+        // A task that is refused at once takes the lock to say so.
+        drop(state);
+        if is_first && !self.gather() { Admitted::Helps(place) } else { Admitted::Queued(place) }
+    }
+
+    /// Whether a request may wait for others with an instance idle: it is not urgent, and its time is long beside that.
+    fn is_patient(&self, terms: &Terms, left: Duration) -> bool {
+        terms.priority != Priority::Critical && left > HURRY && self.patience(terms.timeout).is_none()
     }
 
     /// The answer to a request that waits. It leaves the queue when its time there is over, and is given up at

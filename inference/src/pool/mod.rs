@@ -185,10 +185,6 @@ impl Pool {
         match self.admit(call, arrived, deadline)? {
             Admitted::Now(turn) => self.run_own(turn),
             Admitted::Queued(place) => self.wait(place, deadline).await,
-            Admitted::Gathers(place) => {
-                self.gather().await;
-                self.wait(place, deadline).await
-            }
             Admitted::Helps(place) => {
                 self.help();
                 self.wait(place, deadline).await
@@ -264,19 +260,21 @@ impl Pool {
 
     fn take_turn(&self, state: &mut State, on_worker: bool, now: Instant) -> Option<Turn> {
         let line = state.queue.next()?;
-        let limits = if on_worker { self.share(state, line) } else { self.batch };
+        let limits = self.share(state, line, on_worker);
         let mut plan = form_batch(state.queue.line(line)?, limits, self.costs.of(line), now);
         self.dismiss(&mut plan);
         if plan.batch.is_empty() { None } else { state.begin(plan, on_worker, now) }
     }
 
-    /// What one turn may take: with several instances idle and cores for them, the waiting rows are spread over
-    /// them. Were
-    /// they run as one batch, its callers would all come back together and meet in one batch again, with
-    /// the other instances idle for good.
-    fn share(&self, state: &State, line: usize) -> BatchLimits {
+    /// What one turn may take. Of the numbers of rows that the model prefers, the most that wait. For a worker: with
+    /// several instances idle and cores for them, the waiting rows are spread over them. Were they run as one batch, its
+    /// callers would all come back together and meet in one batch again, with the other instances idle for good.
+    fn share(&self, state: &State, line: usize, on_worker: bool) -> BatchLimits {
         let waiting = state.queue.rows(line);
-        let instances = state.idle.len().min(1 + self.cores.spare() / self.source.threads.max(1));
+        let instances = match on_worker {
+            true => state.idle.len().min(1 + self.cores.spare() / self.source.threads.max(1)),
+            false => 1,
+        };
         let share = waiting.div_ceil(instances.max(1)).clamp(1, self.batch.rows_max);
         let preferred = &self.source.batching.preferred_rows;
         BatchLimits { rows_max: batcher::preferred(preferred, waiting, share), ..self.batch }
@@ -399,9 +397,7 @@ mod tests {
         let now = Instant::now();
         match pool.admit(call, now, now + Duration::from_secs(60)).expect("room") {
             Admitted::Queued(place) => place.answer,
-            Admitted::Now(_) | Admitted::Gathers(_) | Admitted::Helps(_) => {
-                panic!("a slow model does not run on the caller's task")
-            }
+            Admitted::Now(_) | Admitted::Helps(_) => panic!("a slow model does not run on the caller's task"),
         }
     }
 

@@ -68,12 +68,14 @@ impl Pool {
             }
             let turn = self.take_turn(&mut state, false, Instant::now());
             drop(state);
-            let Some(turn) = turn else { return };
+            // Nobody of that line could be helped any more; others may wait in another.
+            let Some(turn) = turn else { continue };
             if !self.run(turn).waiting {
                 return;
             }
         }
-        self.wake.notify_one();
+        // They came without a word to any worker.
+        self.wake.notify_all();
     }
 
     /// Runs a worker's turn, and those that follow at once; false when a turn took so long that the worker was replaced.

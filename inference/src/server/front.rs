@@ -11,17 +11,18 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::Router;
+use axum::{BoxError, Router};
+use bytes::Bytes;
 use hyper::{
     Method,
-    body::Incoming,
+    body::{Body, Incoming},
     header,
     http::{Request, Response},
     service::Service,
 };
 use hyper_util::service::TowerToHyperService;
 use proto::inference::grpc_inference_service_server::{GrpcInferenceServiceServer, SERVICE_NAME};
-use tonic::{body::Body, codegen::BoxFuture, service::Routes};
+use tonic::{body::Body as GrpcBody, codegen::BoxFuture, service::Routes};
 use tower::ServiceExt;
 
 use super::{
@@ -44,25 +45,25 @@ impl Front {
         Self { oip: oip::grpc(oip), others: others.prepare().into_axum_router(), guard }
     }
 
-    fn answer(&self, request: Request<Incoming>) -> BoxFuture<Response<Body>, Infallible> {
+    fn answer(&self, request: Request<Incoming>) -> BoxFuture<Response<GrpcBody>, Infallible> {
         if is_oip(request.uri().path()) {
             return tower::Service::call(&mut self.oip.clone(), request);
         }
         let answer = self.others.clone().oneshot(request.map(axum::body::Body::new));
-        Box::pin(async { answer.await.map(|response| response.map(Body::new)) })
+        Box::pin(async { answer.await.map(|response| response.map(GrpcBody::new)) })
     }
 
     fn guarded(
         &self,
         guard: Arc<dyn Guard>,
         request: Request<Incoming>,
-    ) -> BoxFuture<Response<Body>, Infallible> {
+    ) -> BoxFuture<Response<GrpcBody>, Infallible> {
         let front = self.clone();
         Box::pin(async move {
             match guard.admit(request.uri().path(), request.headers()).await {
                 Ok(Some(caller)) => {
                     let response = answering(Arc::clone(&caller), front.answer(request)).await?;
-                    Ok(response.map(|body| Body::new(Answering::new(caller, body))))
+                    Ok(response.map(|body| GrpcBody::new(Answering::new(caller, body))))
                 }
                 Ok(None) => front.answer(request).await,
                 Err(refused) => Ok(refused.into_http()),
@@ -72,7 +73,7 @@ impl Front {
 }
 
 impl Service<Request<Incoming>> for Front {
-    type Response = Response<Body>;
+    type Response = Response<GrpcBody>;
     type Error = Infallible;
     type Future = Answer;
 
@@ -88,12 +89,12 @@ impl Service<Request<Incoming>> for Front {
 
 /// The answer to one request; a refusal of the library is put into our words.
 pub(super) struct Answer {
-    inner: BoxFuture<Response<Body>, Infallible>,
+    inner: BoxFuture<Response<GrpcBody>, Infallible>,
     field: &'static str,
 }
 
 impl Future for Answer {
-    type Output = Result<Response<Body>, Infallible>;
+    type Output = Result<Response<GrpcBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let field = self.field;
@@ -122,12 +123,15 @@ impl Http {
     }
 }
 
-impl Service<Request<Incoming>> for Http {
+impl<B> Service<Request<B>> for Http
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     type Response = Response<axum::body::Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<B>) -> Self::Future {
         match self.oip.as_ref().filter(|_| is_inference(&request)) {
             Some(oip) => {
                 let oip = oip.clone();

@@ -11,10 +11,15 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     http::{HeaderMap, Method, Request, StatusCode},
+    response::Response,
 };
 use bytes::Bytes;
 use flate2::{Compression, read::ZlibDecoder, write::GzEncoder};
-use inference::{Limits, ModelState, ModelStatus, Server, server};
+use hyper::service::Service;
+use inference::{
+    Limits, ModelState, ModelStatus, Server,
+    server::{self, Http, oip::Oip},
+};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -22,10 +27,14 @@ use crate::support::{doubler, echo};
 
 pub(crate) const LENGTH: &str = "inference-header-content-length";
 
+/// The face as a port serves it; that of `oip_golden` is the router alone.
 pub(crate) struct Rest {
     _server: Server,
     router: Router,
+    http: Http,
 }
+
+type Headers<'a> = &'a [(&'a str, &'a str)];
 
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -34,6 +43,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    async fn of(response: Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = to_bytes(response.into_body(), usize::MAX).await.expect("body");
+        Self { status, headers, body }
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
@@ -56,8 +71,9 @@ impl Rest {
             state: ModelState::Unavailable { reason: "libonnxruntime.so is missing".into() },
         };
         let server = Server::serve(limits, Vec::new(), candidates, vec![missing]);
-        let router = server::http_routes(server.handle());
-        Self { _server: server, router }
+        let oip = Oip::from(server.handle());
+        let router = server::http_routes(oip.clone());
+        Self { _server: server, http: Http::open(router.clone(), oip), router }
     }
 
     pub(crate) async fn send(
@@ -72,10 +88,7 @@ impl Rest {
             request = request.header(*name, *value);
         }
         let request = request.body(body.into()).expect("request");
-        let response = self.router.clone().oneshot(request).await.expect("infallible");
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = to_bytes(response.into_body(), usize::MAX).await.expect("body");
-        Answer { status, headers, body }
+        Answer::of(self.http.call(request).await.expect("infallible")).await
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -93,6 +106,37 @@ pub(crate) fn bytes(values: &[f32]) -> Vec<u8> {
 
 pub(crate) fn double(data: &Value) -> Value {
     json!({ "id": "7", "inputs": [{ "name": "x", "shape": [1, 2], "datatype": "FP32", "data": data }] })
+}
+
+#[tokio::test]
+async fn past_the_router_the_answers_are_the_same() {
+    let rest = Rest::start(Limits::default());
+    let good = double(&json!([1.0, 2.0])).to_string();
+    let row = bytes(&[1.0, 2.0]);
+    let cases = [
+        ("/v2/models/double/infer", &[] as Headers, good.as_bytes()),
+        ("/v2/models/double/versions/1/infer", &[], good.as_bytes()),
+        ("/v2/models/double/versions/9/infer", &[], good.as_bytes()),
+        ("/v2/models/nope/infer", &[], good.as_bytes()),
+        ("/v2/models/food/infer", &[], good.as_bytes()),
+        ("/v2/models/double/infer", &[], &b"garbage"[..]),
+        ("/v2/models/double/infer", &[(LENGTH, "0")], row.as_slice()),
+        ("/v2/models/double/infer", &[(LENGTH, "many")], row.as_slice()),
+        ("/v2/models/double/infer", &[("content-encoding", "br")], good.as_bytes()),
+    ];
+    for (path, headers, body) in cases {
+        let short = rest.send(Method::POST, path, headers, body.to_vec()).await;
+        let mut request = Request::post(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_vec())).expect("request");
+        let routed = Answer::of(rest.router.clone().oneshot(request).await.expect("infallible")).await;
+        assert_eq!((short.status, &short.body), (routed.status, &routed.body), "{path} {headers:?}");
+        for name in ["content-type", "vary", LENGTH] {
+            assert_eq!(short.headers.get(name), routed.headers.get(name), "{path} {headers:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ impl Elements {
 
     fn push_int(&mut self, value: i64) -> Result<(), &'static str> {
         match self {
-            Self::Empty => *self = Self::Ints(some(value)),
+            Self::Empty => *self = Self::Ints(vec![value]),
             Self::Ints(values) => values.push(value),
             Self::Uints(values) => match u64::try_from(value) {
                 Ok(value) => values.push(value),
@@ -190,7 +190,7 @@ impl Elements {
 
     fn push_float(&mut self, value: f64) -> Result<(), &'static str> {
         match self {
-            Self::Empty => *self = Self::Floats(some(value)),
+            Self::Empty => *self = Self::Floats(vec![value]),
             Self::Floats(values) => values.push(value),
             Self::Ints(values) => {
                 *self = Self::Floats(values.iter().map(|value| *value as f64).chain([value]).collect());
@@ -213,15 +213,6 @@ impl Elements {
     }
 }
 
-/// A first element, with room for those of a usual row.
-fn some<T>(value: T) -> Vec<T> {
-    let mut values = Vec::with_capacity(ROW);
-    values.push(value);
-    values
-}
-
-/// Elements of a usual row.
-const ROW: usize = 128;
 const MIXED: &str = "data mixes numbers, booleans and strings";
 
 impl<'de> Deserialize<'de> for Elements {

@@ -48,7 +48,10 @@ pub(in crate::server) async fn direct(oip: Oip, request: Request<Body>) -> Respo
         return failure(StatusCode::NOT_FOUND, "Not Found");
     };
     let target = Target { model: model.to_owned(), version: version.map(str::to_owned) };
-    noted(&oip, target, &head.headers, body).await.into_response()
+    let mut response = noted(&oip, target, &head.headers, body).await.into_response();
+    // As it says where answers may be compressed.
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    response
 }
 
 /// Model and version of a path of inference that holds both as they are.
