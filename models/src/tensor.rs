@@ -142,6 +142,17 @@ impl Tensor {
         &self.data
     }
 
+    /// The same with its bytes where elements of its datatype may begin: what an engine would have to move before it runs
+    /// is moved now.
+    #[must_use]
+    pub fn aligned(self) -> Self {
+        let size = self.dtype.size().unwrap_or(1);
+        if self.data.as_ptr().addr().is_multiple_of(size) {
+            return self;
+        }
+        Self { data: Bytes::copy_from_slice(&self.data), ..self }
+    }
+
     /// Elements as single precision, borrowed when the bytes are aligned.
     pub fn as_f32(&self) -> Result<Cow<'_, [f32]>, ModelError> {
         if self.dtype != DType::F32 {

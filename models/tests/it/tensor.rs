@@ -139,3 +139,16 @@ fn a_signature_says_what_it_expected_and_what_it_got() {
     let wrong = Tensor::new(DType::I32, vec![3, 2], vec![0; 24].into()).expect("fits");
     assert!(refused(&[wrong, tensor(&[3])]).contains("datatype is INT32, expected FP32"));
 }
+
+#[test]
+fn bytes_that_begin_anywhere_are_moved_once() {
+    let whole = Bytes::from(vec![1; 17]);
+    let tensor = |from: usize| {
+        Tensor::new(DType::F32, vec![4], whole.slice(from..from + 16)).expect("four numbers").aligned()
+    };
+    let tensors = [tensor(0), tensor(1)];
+    assert!(tensors.iter().all(|tensor| tensor.data().as_ptr().addr().is_multiple_of(4)));
+    assert_eq!(tensors[0], tensors[1]);
+    let stayed = |tensor: &&Tensor| whole.as_ptr_range().contains(&tensor.data().as_ptr());
+    assert_eq!(tensors.iter().filter(stayed).count(), 1);
+}

@@ -137,8 +137,15 @@ fn tensor(subject: Subject<'_>, spec: &TensorSpec, wire: WireTensor) -> Result<T
     };
     check_size(subject, &name, spec.dtype, &sizes, data.len())?;
     check_values(&name, spec.dtype, &data)?;
-    Tensor::new(spec.dtype, sizes, data).map_err(|error| InferError::input(name, error.to_string()))
+    let large = data.len() >= LARGE_BYTES;
+    let tensor = Tensor::new(spec.dtype, sizes, data);
+    let tensor = tensor.map_err(|error| InferError::input(name, error.to_string()))?;
+    // While one picture is computed the next is read: better moved here than where all cores wait for it.
+    Ok(if large { tensor.aligned() } else { tensor })
 }
+
+/// From this size on a tensor is made ready for the engine as it is read.
+const LARGE_BYTES: usize = 64 << 10;
 
 fn check_size(
     subject: Subject<'_>,

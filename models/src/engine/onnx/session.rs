@@ -58,6 +58,9 @@ pub(super) fn build(
         // Idle threads that spin would take the core from the tasks that feed them.
         .with_config_entry("session.intra_op.allow_spinning", "0")
         .map_err(|error| text(&error))?
+        // Small pieces, taken one after another: a thread that is interrupted for those tasks leaves the rest to the others.
+        .with_config_entry("session.dynamic_block_base", "4")
+        .map_err(|error| text(&error))?
         .commit_from_memory(graph)
         .map_err(|error| text(&error))
 }
