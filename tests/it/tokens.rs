@@ -11,12 +11,13 @@ use base64::{
 };
 use proto::{
     inference::{
-        ModelInferRequest, ModelMetadataRequest, RepositoryIndexRequest, RepositoryModelUnloadRequest,
-        ServerReadyRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
+        ModelInferRequest, ModelMetadataRequest, ModelStatisticsRequest, RepositoryIndexRequest,
+        RepositoryModelUnloadRequest, ServerReadyRequest, TraceSettingRequest,
+        grpc_inference_service_client::GrpcInferenceServiceClient,
     },
     manpasik::v1::{
-        GetMeasurementHistoryRequest, ListModelsRequest, StreamAnalysisRequest, StreamResume, StreamStart,
-        ai_inference_service_client::AiInferenceServiceClient,
+        GetMeasurementHistoryRequest, GetModelInfoRequest, ListModelsRequest, StreamAnalysisRequest,
+        StreamResume, StreamStart, ai_inference_service_client::AiInferenceServiceClient,
         measurement_service_client::MeasurementServiceClient, stream_analysis_request::Message as Asking,
         stream_analysis_response::Message as Telling,
     },
@@ -93,9 +94,8 @@ async fn rpcs_take_a_token_and_the_role_they_name() {
     assert_eq!(refused.code(), Code::PermissionDenied);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_for_some_models_reaches_no_other_by_any_way() {
-    let server = server();
+/// A token for some of the models.
+fn for_some(server: &Server) -> String {
     let arguments = [
         "tokens",
         "create",
@@ -109,7 +109,13 @@ async fn a_token_for_some_models_reaches_no_other_by_any_way() {
         "--json",
     ];
     let made = run_over(server.data_dir(), &arguments, &[REQUIRED]).ok().json();
-    let own = made["token"].as_str().expect("a token").to_owned();
+    made["token"].as_str().expect("a token").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_some_models_reaches_no_other_by_any_way() {
+    let server = server();
+    let own = for_some(&server);
     let channel = channel(&server).await;
     let mut oip = GrpcInferenceServiceClient::new(channel.clone());
     let mut ai = AiInferenceServiceClient::new(channel);
@@ -152,6 +158,39 @@ async fn a_token_for_some_models_reaches_no_other_by_any_way() {
     let create = |name: &str| json!({ "name": name }).to_string();
     assert_eq!(status("POST", "/api/2.0/mlflow/registered-models/create", &create("diabetes")), 403);
     assert_eq!(status("POST", "/api/2.0/mlflow/registered-models/create", &create("thyroid-next")), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_some_models_is_told_of_no_other() {
+    let server = server();
+    let own = for_some(&server);
+    let channel = channel(&server).await;
+    let mut oip = GrpcInferenceServiceClient::new(channel.clone());
+    let mut ai = AiInferenceServiceClient::new(channel);
+    let figures = |name: &str| ModelStatisticsRequest { name: name.into(), ..Default::default() };
+    let refused = oip.model_statistics(of(&own, figures("diabetes"))).await.expect_err("another's");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let told = oip.model_statistics(of(&own, figures(""))).await.expect("its own").into_inner().model_stats;
+    let index = oip.repository_index(of(&own, RepositoryIndexRequest::default())).await.expect("its own");
+    let listed = ai.list_models(of(&own, ListModelsRequest::default())).await.expect("its own").into_inner();
+    let named: [Vec<String>; 3] = [
+        told.into_iter().map(|model| model.name).collect(),
+        index.into_inner().models.into_iter().map(|model| model.name).collect(),
+        listed.models.into_iter().map(|model| model.name).collect(),
+    ];
+    let is_own = |name: &String| name.starts_with("thyroid") || name.starts_with("sensor-");
+    assert!(named.iter().all(|names| names.len() >= 2 && names.iter().all(is_own)), "{named:?}");
+    let info = GetModelInfoRequest { name: "diabetes".into(), ..Default::default() };
+    let refused = ai.get_model_info(of(&own, info)).await.expect_err("another's");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let settings = TraceSettingRequest { model_name: "diabetes".into(), ..Default::default() };
+    let refused = oip.trace_setting(of(&own, settings)).await.expect_err("another's");
+    assert!(refused.message().contains("may not use model"), "{refused}");
+    let answer = bearing(server.http, "GET", "/v2/models", &format!("Bearer {own}"), "");
+    let models = answer.json()["models"].as_array().expect("a list").clone();
+    assert!(
+        !models.is_empty() && models.iter().all(|name| is_own(&name.as_str().expect("a name").to_owned()))
+    );
 }
 
 #[test]

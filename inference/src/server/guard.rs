@@ -51,6 +51,11 @@ pub(crate) fn check(model: &str) -> Result<(), InferError> {
     }
 }
 
+/// Whether a list of models has `model` for who calls.
+pub(crate) fn lists(model: &str) -> bool {
+    check(model).is_ok()
+}
+
 /// An answer that is made while it is sent, for `caller` to its end.
 pub struct Answering<B> {
     caller: Arc<Principal>,

@@ -8,7 +8,7 @@ use proto::manpasik::v1 as wire;
 use tonic::Status;
 
 use super::{Inner, read::invalid};
-use crate::{InferError, ModelState, ModelStatus, Route};
+use crate::{InferError, ModelState, ModelStatus, Route, server::guard};
 
 impl Inner {
     pub(super) fn list(&self, request: &wire::ListModelsRequest) -> Result<wire::ListModelsResponse, Status> {
@@ -17,7 +17,9 @@ impl Inner {
             let known: Vec<_> = Family::ALL.iter().map(|family| family.name()).collect();
             return Err(invalid("family", format!("is none of {}", known.join(", "))));
         }
-        let wanted = |status: &ModelStatus| family.is_empty() || status.family == *family;
+        let wanted = |status: &ModelStatus| {
+            guard::lists(&status.name) && (family.is_empty() || status.family == *family)
+        };
         let models = self.handle.models().into_iter().filter(wanted).map(|status| self.info(status).0);
         Ok(wire::ListModelsResponse { models: models.collect() })
     }
@@ -30,6 +32,7 @@ impl Inner {
         if name.is_empty() {
             return Err(invalid("name", "is empty: ListModels names the models"));
         }
+        guard::check(name)?;
         let asked = |status: &ModelStatus| {
             status.name == *name && if version.is_empty() { status.live } else { status.version == *version }
         };

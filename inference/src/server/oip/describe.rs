@@ -9,9 +9,10 @@ use proto::inference::{
 use crate::{
     Handle, InferError, ModelState, ModelStatus, Served,
     monitor::{BatchStatistics, Spent, Statistics},
+    server::guard,
 };
 
-/// Every known version with its state.
+/// Every known version with its state, of the models that the caller's token is for.
 pub(super) fn index(handle: &Handle, ready_only: bool) -> Vec<ModelIndex> {
     let entry = |status: ModelStatus| {
         let (state, reason) = match status.state {
@@ -20,7 +21,7 @@ pub(super) fn index(handle: &Handle, ready_only: bool) -> Vec<ModelIndex> {
         };
         ModelIndex { name: status.name, version: status.version, state: state.to_owned(), reason }
     };
-    let models = handle.models().into_iter();
+    let models = handle.models().into_iter().filter(|status| guard::lists(&status.name));
     models.filter(|status| !ready_only || status.state == ModelState::Ready).map(entry).collect()
 }
 
@@ -58,15 +59,17 @@ pub(super) fn statistics(
     name: &str,
     version: Option<&str>,
 ) -> Result<Vec<ModelStatistics>, InferError> {
-    let served = match (name, version) {
+    let mut served = match (name, version) {
         ("", _) => handle.loaded(None),
         (name, Some(version)) => vec![handle.model(name, Some(version))?],
         (name, None) => {
             let loaded = handle.loaded(Some(name));
+            guard::check(name)?;
             // Says why, when there is none.
             if loaded.is_empty() { vec![handle.model(name, None)?] } else { loaded }
         }
     };
+    served.retain(|served| guard::lists(served.name()));
     Ok(served.iter().map(|served| tell(served)).collect())
 }
 

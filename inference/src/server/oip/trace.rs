@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use crate::{Handle, InferError, Response, TraceContext};
+use crate::{Handle, InferError, Response, TraceContext, server::guard};
 
 /// Settings by name, each with its values, in the order the protocol tells them.
 pub(super) type Settings = Vec<(&'static str, Vec<String>)>;
@@ -218,6 +218,9 @@ impl Tracing {
 }
 
 fn check_model(handle: &Handle, model: &str) -> Result<(), InferError> {
+    if !model.is_empty() {
+        guard::check(model)?;
+    }
     if model.is_empty() || handle.models().iter().any(|status| status.name == model) {
         return Ok(());
     }

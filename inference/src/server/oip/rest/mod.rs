@@ -20,7 +20,10 @@ use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
 
 pub(in crate::server) use self::infer::{direct, target};
 use super::{Oip, SERVER, config, describe};
-use crate::{InferError, ModelState, server::encoding};
+use crate::{
+    InferError, ModelState,
+    server::{encoding, guard},
+};
 
 /// Model and version of a path.
 #[derive(Debug, Deserialize)]
@@ -114,7 +117,8 @@ async fn server_metadata(State(oip): State<Oip>) -> Response {
 }
 
 async fn models(State(oip): State<Oip>) -> Json<Value> {
-    let live = oip.handle().models().into_iter().filter(|status| status.live).map(|status| status.name);
+    let live = oip.handle().models().into_iter().filter(|status| status.live && guard::lists(&status.name));
+    let live = live.map(|status| status.name);
     Json(json!({ "models": live.collect::<Vec<_>>() }))
 }
 
