@@ -270,6 +270,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_that_breaks_off_fails_the_phase() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut connection = h2::server::handshake(stream).await.expect("greeted");
+                    // The first request is left without an answer, and then the connection goes.
+                    let _ = tokio::time::timeout(Duration::from_millis(50), connection.accept()).await;
+                });
+            }
+        });
+        let target = Target::connect(address, 1).await.expect("connects");
+        let request = request("any", "channels", &[1, 88], &[0.5; 88]);
+        let phase = target.closed_loop(&request, 2, Duration::from_secs(10)).await;
+        assert!(phase.expect_err("nothing to measure").to_string().contains("ended a connection"));
+        server.abort();
+    }
+
+    #[tokio::test]
     async fn an_open_loop_sends_what_is_due_and_no_more() {
         let (tell, address) = oneshot::channel();
         let server = tokio::spawn(crate::echo::serve(|bound| tell.send(bound).expect("receiver waits")));
