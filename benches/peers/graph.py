@@ -23,6 +23,8 @@ class Graph:
         options.intra_op_num_threads = THREADS[name]
         # As our own server does: threads that spin take the cores from the server that feeds them.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # The same: small pieces, so that a thread that is interrupted leaves the rest to the others.
+        options.add_session_config_entry("session.dynamic_block_base", "4")
         path = str(Path(folder) / f"{name}.onnx")
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.name, self.rows_max = name, ROWS_MAX[name]
