@@ -108,7 +108,6 @@ pub fn fit_normality(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -140,14 +139,16 @@ mod tests {
         assert!(limits.residual_low < -0.97 && limits.residual_high > 0.96);
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(16))]
-        #[test]
-        fn false_alarms_come_at_the_stated_rate(seed in 0u64..1000) {
-            let normality = fitted(seed);
-            let fresh = errors(seed + 5000, 2000);
-            let alarms = fresh.iter().filter(|e| normality.anomalous(normality.score(**e))).count();
-            prop_assert!((0.03..0.075).contains(&(alarms as f64 / 2000.0)), "{}", alarms);
-        }
+    /// Both the threshold and the alarms are counted over 2,000 cases: the rate has a standard deviation of .007.
+    #[test]
+    fn false_alarms_come_at_the_stated_rate() {
+        let rate = |seed: u64| {
+            let (normality, fresh) = (fitted(seed), errors(seed + 5000, 2000));
+            fresh.iter().filter(|e| normality.anomalous(normality.score(**e))).count() as f64 / 2000.0
+        };
+        let rates: Vec<f64> = (0..100).map(rate).collect();
+        assert!(rates.iter().all(|rate| (0.015..0.085).contains(rate)), "{rates:?}");
+        let mean = rates.iter().sum::<f64>() / rates.len() as f64;
+        assert!((mean - 0.05).abs() < 0.003, "{mean}");
     }
 }
