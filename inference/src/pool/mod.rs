@@ -1,9 +1,9 @@
 //! The instances of one model version and the line in front of them.
 //!
 //! A request takes one of two ways. When an instance is idle, nobody waits and the model is
-//! known to be quick (`inline_us_max`), it runs right on the caller's task, alone or with those
-//! who come at the same moment (`gather`): waking another thread would cost several times the
-//! model. Otherwise the request queues;
+//! known to be quick (`inline_us_max`), it runs right on the caller's task, or on one beside it with
+//! those who come at the same moment (`gather`): waking another thread would cost several times
+//! the model. Otherwise the request queues;
 //! whoever finishes with an instance next, a worker thread or a caller, takes everything
 //! that fits as one batch. Slow models therefore never run on the asynchronous runtime.
 

@@ -218,10 +218,11 @@ impl Tracing {
 }
 
 fn check_model(handle: &Handle, model: &str) -> Result<(), InferError> {
-    if !model.is_empty() {
-        guard::check(model)?;
+    if model.is_empty() {
+        return Ok(());
     }
-    if model.is_empty() || handle.models().iter().any(|status| status.name == model) {
+    guard::check(model)?;
+    if handle.models().iter().any(|status| status.name == model) {
         return Ok(());
     }
     Err(InferError::UnknownModel { name: model.to_owned() })
